@@ -1,0 +1,1 @@
+"""Running fanpulse: the embedded stack, images, chart."""

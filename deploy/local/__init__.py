@@ -1,0 +1,1 @@
+"""The embedded Kafka, Redis and Triton of a laptop."""

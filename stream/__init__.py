@@ -1,0 +1,1 @@
+"""Comments from Kafka, scored on Triton, settled in Redis."""
