@@ -1,0 +1,81 @@
+"""What a worker tells Prometheus. Names follow Prometheus' rules: base units, `_total` for counters."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+
+_STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SIZE_BUCKETS = (1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096)
+_SHARE_BUCKETS = tuple(i / 10 for i in range(1, 11))
+
+CONSUMED = Counter(
+    "fanpulse_comments_consumed", "Records taken from Kafka.", ["partition"], registry=REGISTRY
+)
+SETTLED = Counter("fanpulse_comments_settled", "Offsets settled in Redis.", ["partition"], registry=REGISTRY)
+REPLAYED = Counter(
+    "fanpulse_comments_replayed",
+    "Records read again below the fence and left out.",
+    ["partition"],
+    registry=REGISTRY,
+)
+REJECTED = Counter("fanpulse_comments_rejected", "Dead letters sent.", ["reason"], registry=REGISTRY)
+SCORED = Counter("fanpulse_texts_scored", "Texts scored by Triton.", ["model", "version"], registry=REGISTRY)
+CACHED = Counter(
+    "fanpulse_texts_cached",
+    "Texts answered without Triton: repeats.",
+    ["model", "version"],
+    registry=REGISTRY,
+)
+BATCH_RECORDS = Histogram(
+    "fanpulse_batch_records", "Records in one settled batch.", buckets=_SIZE_BUCKETS, registry=REGISTRY
+)
+STAGE_SECONDS = Histogram(
+    "fanpulse_stage_seconds",
+    "Time a batch spends in a stage: decode, score, enrich, reject, settle.",
+    ["stage"],
+    buckets=_STAGE_BUCKETS,
+    registry=REGISTRY,
+)
+FRESHNESS_SECONDS = Histogram(
+    "fanpulse_freshness_seconds",
+    "From the record's Kafka timestamp to readable in Redis, one observation a comment.",
+    buckets=_STAGE_BUCKETS,
+    registry=REGISTRY,
+)
+LAG = Gauge(
+    "fanpulse_lag_records",
+    "Records of an assigned partition not yet settled.",
+    ["partition"],
+    registry=REGISTRY,
+)
+ASSIGNED = Gauge("fanpulse_assigned_partitions", "Comment partitions this worker owns.", registry=REGISTRY)
+BREAKER_OPEN = Gauge(
+    "fanpulse_breaker_open", "1 while calls to the service are held back.", ["service"], registry=REGISTRY
+)
+RETRIES = Counter("fanpulse_retries", "Calls tried again after a failure.", ["service"], registry=REGISTRY)
+REFUSED = Counter(
+    "fanpulse_requests_refused",
+    "Requests that a model refused and that were bisected.",
+    ["model"],
+    registry=REGISTRY,
+)
+FENCE_MOVED = Counter("fanpulse_fence_moved", "Seeks back to the fence.", ["partition"], registry=REGISTRY)
+SCORE = Histogram(
+    "fanpulse_score",
+    "Probabilities by label, one observation a text.",
+    ["model", "version", "task", "label"],
+    buckets=_SHARE_BUCKETS,
+    registry=REGISTRY,
+)
+LABELLED = Counter(
+    "fanpulse_comments_labelled",
+    "Comments carrying a label.",
+    ["model", "version", "label"],
+    registry=REGISTRY,
+)
+WINDOWS_PUBLISHED = Counter("fanpulse_windows_published", "Rolling windows written.", registry=REGISTRY)
+WINDOWS_PUBLISHED_AT = Gauge(
+    "fanpulse_windows_published_timestamp_seconds",
+    "When windows were last published, Unix time.",
+    registry=REGISTRY,
+)
