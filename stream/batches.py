@@ -122,8 +122,9 @@ class BatchConsumer(Consumer):
 
     # fetching
 
-    async def getmany(  # noqa: ASYNC109 - Faust's signature
-        self, timeout: float
+    async def getmany(
+        self,
+        timeout: float,  # noqa: ASYNC109 - the signature is Faust's
     ) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Yield (partition, message whose value is a Batch) for each run of records fetched."""
         if not self.flow_active:
@@ -160,7 +161,7 @@ class BatchConsumer(Consumer):
         return Batch(tp, position, end, records, self._epochs[tp])
 
     async def _wait_for_room(self) -> None:
-        """Wait until an agent has taken a batch from a full queue; a second at most, so that a stop is seen."""
+        """Wait until an agent takes a batch from a full queue; a second at most, to see a stop."""
         self._room.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._room.wait(), 1.0)

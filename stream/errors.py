@@ -38,5 +38,9 @@ class FenceMoved(FanpulseError):
         self.next_offset = next_offset
 
 
+class Interrupted(FanpulseError):
+    """The partition is being taken away, or the process stops, while a batch waits to be tried again."""
+
+
 class GaveUp(FanpulseError):
     """Retries are spent; the process stops with its work un-acked and another one takes over."""

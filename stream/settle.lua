@@ -36,7 +36,9 @@ for suffix, fields in pairs(batch.buckets) do
   expire(suffix)
 end
 for suffix, pseudonyms in pairs(batch.authors) do
-  redis.call('PFADD', root .. suffix, unpack(pseudonyms))
+  for i = 1, #pseudonyms, 1000 do  -- Lua's stack bounds what one call can take
+    redis.call('PFADD', root .. suffix, unpack(pseudonyms, i, math.min(i + 999, #pseudonyms)))
+  end
   expire(suffix)
 end
 for community, minute in pairs(batch.communities) do

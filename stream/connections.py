@@ -1,0 +1,55 @@
+"""How to reach Kafka and Redis, from the settings: addresses, TLS and credentials in one place."""
+
+import ssl
+from typing import Any, TypeAlias
+
+import redis.asyncio as redis
+from aiokafka.helpers import create_ssl_context
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from stream.settings import Settings
+
+RedisClient: TypeAlias = "redis.Redis | RedisCluster"
+
+
+def connect_redis(settings: Settings) -> RedisClient:
+    """A Redis client, not yet connected. It never retries by itself: callers know what a repeat means."""
+    options: dict[str, Any] = {
+        "socket_timeout": settings.redis_timeout_s,
+        "socket_connect_timeout": settings.redis_timeout_s,
+        "protocol": 3,
+    }
+    if settings.redis_ca_file:
+        options["ssl_ca_certs"] = str(settings.redis_ca_file)
+    url = settings.redis_url.get_secret_value()
+    if settings.redis_cluster:
+        return RedisCluster.from_url(url, **options)
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
+
+
+def kafka_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of every aiokafka client."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_url.removeprefix("kafka://"),
+        "security_protocol": settings.kafka_security,
+    }
+    if (context := kafka_ssl_context(settings)) is not None:
+        options["ssl_context"] = context
+    if settings.kafka_security.startswith("SASL") and settings.kafka_password:
+        options |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_username,
+            "sasl_plain_password": settings.kafka_password.get_secret_value(),
+        }
+    return options
+
+
+def kafka_ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    """The TLS context for Kafka, or None where the settings ask for none."""
+    if not settings.kafka_security.endswith("SSL"):
+        return None
+    return create_ssl_context(
+        cafile=settings.kafka_ca_file, certfile=settings.kafka_cert_file, keyfile=settings.kafka_key_file
+    )

@@ -1,0 +1,194 @@
+"""Texts in, scores out: the only module that speaks to Triton.
+
+It knows nothing of Kafka, comments or languages. Distinct texts are scored once, texts of like length travel
+together, and a text that the model refuses is found by bisection.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc.aio as triton
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
+
+from stream import metrics
+from stream.breaker import Breaker
+from stream.comments import Reason, Rejected
+from stream.errors import ConfigurationError, InputRefused, Unavailable
+from stream.model import Model
+
+Scores = dict[str, tuple[float, ...]]
+"""Task → probability of each of its labels, rounded to 6 decimals."""
+
+_PROBE = "ok"  # a text that no working model refuses
+
+
+class Scorer:
+    """Scores texts on the Triton server at `url` (`host:port`), over one gRPC channel.
+
+    A request holds at most `request_texts` texts and takes at most `timeout_s` seconds; at most
+    `requests_in_flight` are under way. The scores of the last `cached_texts` texts are remembered.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        request_texts: int,
+        requests_in_flight: int,
+        cached_texts: int,
+        tls: bool = False,
+        ca_file: Path | None = None,
+    ) -> None:
+        self._client = triton.InferenceServerClient(
+            url,
+            ssl=tls,
+            root_certificates=str(ca_file) if ca_file else None,
+            channel_args=[
+                ("grpc.keepalive_time_ms", 20_000),
+                ("grpc.keepalive_timeout_ms", 5_000),
+                ("grpc.lb_policy_name", "round_robin"),  # one sticky connection would feed one Triton of many
+                ("grpc.max_reconnect_backoff_ms", 2_000),
+            ],
+        )
+        self._timeout_s = timeout_s
+        self._request_texts = request_texts
+        self._slots = asyncio.Semaphore(requests_in_flight)
+        self._cached_texts = cached_texts
+        self._cache: OrderedDict[tuple[str, str], Scores] = OrderedDict()
+        self._breaker = Breaker("Triton")
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def load(self, name: str, version: str | None = None) -> Model:
+        """Read what Triton says `name` is (its `version`, else the default one) and try it on one text.
+
+        Raises ConfigurationError where the model cannot be used, Unavailable where Triton does not answer.
+        """
+        try:
+            answer = await self._client.get_model_config(name, as_json=True, client_timeout=self._timeout_s)
+        except InferenceServerException as error:
+            if error.status() == "StatusCode.INVALID_ARGUMENT":
+                raise ConfigurationError(f"Triton has no model {name!r}: {error.message()}") from error
+            raise _unavailable(error) from error
+        model = Model.parse(answer["config"], version=version)
+        try:
+            await self._infer(model, [_PROBE])
+        except InputRefused as error:
+            raise ConfigurationError(f"{model} refuses every text: {error}") from error
+        return model
+
+    async def ready(self) -> bool:
+        """Whether Triton answers; never raises."""
+        try:
+            return bool(await self._client.is_server_ready(client_timeout=self._timeout_s))
+        except InferenceServerException:
+            return False
+
+    async def score(self, model: Model, texts: Sequence[str]) -> list[Scores | Rejected]:
+        """Score `texts`, in their order; a text that the model refuses gives a Rejected in its place.
+
+        Raises Unavailable where Triton is away or answers nonsense; what was scored until then is remembered.
+        """
+        known: dict[str, Scores | Rejected] = {}
+        unknown: list[str] = []
+        for text in dict.fromkeys(texts):
+            scores = self._recall(model, text)
+            if scores is None:
+                unknown.append(text)
+            else:
+                known[text] = scores
+        metrics.CACHED.labels(model.name, model.version).inc(len(texts) - len(unknown))
+        unknown.sort(key=len)  # padding is paid for by the longest text of a request
+        parts = [unknown[i : i + self._request_texts] for i in range(0, len(unknown), self._request_texts)]
+        # Let every part end, for what succeeds is remembered and need not be asked again.
+        answers = await asyncio.gather(
+            *(self._score_part(model, part) for part in parts), return_exceptions=True
+        )
+        for part, answer in zip(parts, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            known.update(zip(part, answer, strict=True))
+        return [known[text] for text in texts]
+
+    async def _score_part(self, model: Model, texts: list[str]) -> list[Scores | Rejected]:
+        try:
+            async with self._slots:
+                scores = await self._breaker.call(lambda: self._infer(model, texts))
+        except InputRefused as refusal:
+            metrics.REFUSED.labels(model.name).inc()
+            if len(texts) > 1:
+                middle = len(texts) // 2
+                return [
+                    *await self._score_part(model, texts[:middle]),
+                    *await self._score_part(model, texts[middle:]),
+                ]
+            await self._doubt(model)
+            return [Rejected(Reason.MODEL_REFUSED, f"{model}: {refusal}")]
+        for text, one in zip(texts, scores, strict=True):
+            self._remember(model, text, one)
+        metrics.SCORED.labels(model.name, model.version).inc(len(texts))
+        return list(scores)
+
+    async def _doubt(self, model: Model) -> None:
+        """A model that refuses even the probe is broken: its refusals say nothing about the comments."""
+        try:
+            await self._infer(model, [_PROBE])
+        except InputRefused as error:
+            raise Unavailable("Triton", f"{model} refuses every text: {error}") from error
+
+    async def _infer(self, model: Model, texts: list[str]) -> list[Scores]:
+        request = triton.InferInput("text", [len(texts), 1], "BYTES")
+        request.set_data_from_numpy(
+            np.array([text.encode() for text in texts], dtype=np.object_).reshape(-1, 1)
+        )
+        try:
+            result = await self._client.infer(
+                model.name,
+                [request],
+                model_version=model.version,
+                outputs=[triton.InferRequestedOutput(task.name) for task in model.tasks],
+                client_timeout=self._timeout_s,
+            )
+        except InferenceServerException as error:
+            if error.status() == "StatusCode.INVALID_ARGUMENT":
+                raise InputRefused(error.message()) from error
+            raise _unavailable(error) from error
+        columns = [_probabilities(result, task.name, len(texts), len(task.labels)) for task in model.tasks]
+        names = [task.name for task in model.tasks]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def _recall(self, model: Model, text: str) -> Scores | None:
+        key = (str(model), text)
+        scores = self._cache.get(key)
+        if scores is not None:
+            self._cache.move_to_end(key)
+        return scores
+
+    def _remember(self, model: Model, text: str, scores: Scores) -> None:
+        self._cache[(str(model), text)] = scores
+        if len(self._cache) > self._cached_texts:
+            self._cache.popitem(last=False)
+
+
+def _probabilities(result: Any, task: str, texts: int, labels: int) -> list[tuple[float, ...]]:
+    """The output `task` as one tuple a text, checked: shape (texts, labels), finite, within [0, 1]."""
+    output: NDArray[np.float32] | None = result.as_numpy(task)
+    if output is None or output.shape != (texts, labels):
+        shape = None if output is None else output.shape
+        raise Unavailable("Triton", f"output {task!r} has shape {shape}, expected {(texts, labels)}")
+    # not (a <= b) is true for NaN as well
+    if not np.all((output >= -1e-6) & (output <= 1 + 1e-6)):
+        raise InputRefused(f"output {task!r} holds values that are no probabilities")
+    rounded = np.clip(output.astype(np.float64), 0, 1).round(6)
+    return [tuple(row) for row in rounded.tolist()]
+
+
+def _unavailable(error: InferenceServerException) -> Unavailable:
+    return Unavailable("Triton", f"{error.status()}: {error.message()}")
