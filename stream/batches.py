@@ -78,7 +78,9 @@ class BatchConsumer(Consumer):
         self._rechecked: dict[TP, int] = {}  # positions already fetched again because the log jumped there
         self._epoch = 0
         self._epochs: dict[TP, int] = {}
-        self._settled: dict[TP, int] = {}
+        self._settled: dict[TP, int] = {}  # what the next commit says
+        self._done: dict[TP, int] = {}  # the fence, as far as this consumer knows
+        self._positioned = False
         self._room = asyncio.Event()
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
@@ -91,9 +93,10 @@ class BatchConsumer(Consumer):
         assigned = set(self.assignment())
         fences = await self.app.fences(assigned)
         for gone in self._next.keys() - assigned:
-            del self._next[gone], self._epochs[gone]
+            del self._next[gone], self._done[gone], self._epochs[gone]
         for tp, fence in fences.items():
             await self.rewind(tp, fence)
+        self._positioned = True
         return fences
 
     async def rewind(self, tp: TP, offset: int) -> None:
@@ -107,15 +110,30 @@ class BatchConsumer(Consumer):
         """False once the partition was revoked, assigned anew or rewound since the batch was fetched."""
         return self._epochs.get(batch.tp) == batch.epoch
 
+    def owns(self, tp: TP) -> bool:
+        """Whether `tp` is assigned to this consumer and positioned."""
+        return tp in self._next
+
+    @property
+    def is_positioned(self) -> bool:
+        """True once the group has given this consumer its partitions (perhaps none) and all were sought."""
+        return self._positioned and self.flow_active
+
+    def lags(self) -> dict[TP, int]:
+        """Records not yet settled, by assigned partition, as far as the last fetch knows."""
+        assigned = self._next.keys() & self.assignment()
+        ends = {tp: self.highwater(tp) for tp in assigned}
+        return {tp: max(0, end - self._done[tp]) for tp, end in ends.items() if end is not None}
+
     def settled(self, batch: Batch) -> None:
-        """Mark `[position, end)` as done: what the next commit says."""
+        """Mark the batch's offsets as done."""
         if self.is_current(batch):
-            self._settled[batch.tp] = batch.end
+            self._settled[batch.tp] = self._done[batch.tp] = batch.end
 
     def _begin(self, tp: TP, offset: int) -> None:
         self._epoch += 1
         self._epochs[tp] = self._epoch
-        self._next[tp] = offset
+        self._next[tp] = self._done[tp] = offset
 
     async def _seek_to(self, tp: TP, offset: int) -> None:
         await self.seek_wait({TopicPartition(tp.topic, tp.partition): offset})

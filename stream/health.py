@@ -69,7 +69,7 @@ class HealthServer:
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> int:
-        """Listen; return the port, chosen by the system where 0 was asked for. Raises OSError if it is taken."""
+        """Listen; return the port, chosen by the system where 0 was asked for. Raises OSError if taken."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()

@@ -35,7 +35,10 @@ class Patience:
         self._attempted = attempted
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Return what `attempt()` returns in the end. Raises Interrupted, GaveUp, or what else `attempt` does."""
+        """Return what `attempt()` returns in the end.
+
+        Raises Interrupted, GaveUp, or what `attempt` raises else.
+        """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_random_exponential(multiplier=0.1, max=5),

@@ -79,17 +79,14 @@ class Scorer:
             raise _unavailable(error) from error
         model = Model.parse(answer["config"], version=version)
         try:
-            await self._infer(model, [_PROBE])
+            await self.probe(model)
         except InputRefused as error:
             raise ConfigurationError(f"{model} refuses every text: {error}") from error
         return model
 
-    async def ready(self) -> bool:
-        """Whether Triton answers; never raises."""
-        try:
-            return bool(await self._client.is_server_ready(client_timeout=self._timeout_s))
-        except InferenceServerException:
-            return False
+    async def probe(self, model: Model) -> None:
+        """Score one harmless text. Raises Unavailable, or InputRefused where the model is broken."""
+        await self._infer(model, [_PROBE])
 
     async def score(self, model: Model, texts: Sequence[str]) -> list[Scores | Rejected]:
         """Score `texts`, in their order; a text that the model refuses gives a Rejected in its place.
@@ -139,7 +136,7 @@ class Scorer:
     async def _doubt(self, model: Model) -> None:
         """A model that refuses even the probe is broken: its refusals say nothing about the comments."""
         try:
-            await self._infer(model, [_PROBE])
+            await self.probe(model)
         except InputRefused as error:
             raise Unavailable("Triton", f"{model} refuses every text: {error}") from error
 

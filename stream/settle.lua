@@ -6,7 +6,7 @@
 --            position, end      the offsets [position, end) that the batch covers
 --            events             {{offset, event JSON}, ...}, ascending
 --            buckets            {suffix = {field, increment, field, increment, ...}}
---            authors            {suffix = {pseudonym, ...}}
+--            authors            {suffix of their bucket = {pseudonym, ...}}
 --            communities        {community = newest event minute}
 --            keep               {events = length, m = seconds, h = seconds}
 -- Returns {"applied" | "settled" | "moved", the fence afterwards or -1 where there is none}.
@@ -35,7 +35,8 @@ for suffix, fields in pairs(batch.buckets) do
   redis.call('ZADD', root .. 'changed', batch['end'], suffix)
   expire(suffix)
 end
-for suffix, pseudonyms in pairs(batch.authors) do
+for bucket, pseudonyms in pairs(batch.authors) do
+  local suffix = string.gsub(bucket, '^%a+', {m = 'am', h = 'a'}, 1)
   for i = 1, #pseudonyms, 1000 do  -- Lua's stack bounds what one call can take
     redis.call('PFADD', root .. suffix, unpack(pseudonyms, i, math.min(i + 999, #pseudonyms)))
   end

@@ -36,7 +36,7 @@ class Sink:
         try:
             value = await self._redis.hget(self._fence_key(tp), "next")  # type: ignore[misc]
         except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         return None if value is None else int(value)
 
     async def open(self, tp: TP, start: int) -> int:
@@ -44,7 +44,7 @@ class Sink:
         try:
             await self._redis.hsetnx(self._fence_key(tp), "next", start)  # type: ignore[misc,arg-type]
         except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         fence = await self.fence(tp)
         if fence is None:
             raise Unavailable("Redis", "the fence was gone right after it was set")
@@ -70,7 +70,7 @@ class Sink:
         try:
             answer, fence = await self._run(self._fence_key(tp), packed)
         except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         if answer == b"moved":
             raise FenceMoved(None if fence < 0 else fence)
         return "settled" if answer == b"settled" else "applied"
@@ -99,5 +99,6 @@ def _newest_minutes(suffixes: Iterable[str]) -> dict[str, int]:
     return newest
 
 
-def _unavailable(error: Exception) -> Unavailable:
+def unavailable(error: Exception) -> Unavailable:
+    """What a Redis client's error means here: Redis cannot be used now, whatever the cause."""
     return Unavailable("Redis", f"{type(error).__name__}: {error}")
