@@ -32,14 +32,24 @@ DIM = 16
 LONGEST = 128
 
 TASKS: dict[str, dict[str, Any]] = {
-    "emotion": {"kind": "multilabel", "labels": list(MARKS), "negative": NEGATIVE, "thresholds": [0.5] * len(MARKS)},
+    "emotion": {
+        "kind": "multilabel",
+        "labels": list(MARKS),
+        "negative": NEGATIVE,
+        "thresholds": [0.5] * len(MARKS),
+    },
     "sentiment": {"kind": "multiclass", "labels": ["negative", "positive"], "negative": ["negative"]},
     "lovelorn": {"kind": "multiclass", "labels": ["ordinary", "lovelorn"], "negative": []},
 }
 
 
 def write(
-    repository: Path, *, name: str = NAME, versions: tuple[int, ...] = (1,), mask: bool = True, languages: str = "zh"
+    repository: Path,
+    *,
+    name: str = NAME,
+    versions: tuple[int, ...] = (1,),
+    mask: bool = True,
+    languages: str = "zh",
 ) -> Path:
     """Write or replace a model folder and return it. Each version has an embedding of its own.
 
@@ -82,11 +92,15 @@ def graph(seed: int, *, mask: bool) -> onnx.ModelProto:
         node("Softmax", ["polarity"], ["sentiment"], axis=1),
         node("Softmax", ["love"], ["lovelorn"], axis=1),
         node("Gather", ["vectors", "input_ids"], ["looked_up"]),
-        *([
-            node("Cast", ["attention_mask"], ["weights"], to=TensorProto.FLOAT),
-            node("Unsqueeze", ["weights", "last"], ["column"]),
-            node("Mul", ["looked_up", "column"], ["kept"]),
-        ] if mask else [node("Identity", ["looked_up"], ["kept"])]),
+        *(
+            [
+                node("Cast", ["attention_mask"], ["weights"], to=TensorProto.FLOAT),
+                node("Unsqueeze", ["weights", "last"], ["column"]),
+                node("Mul", ["looked_up", "column"], ["kept"]),
+            ]
+            if mask
+            else [node("Identity", ["looked_up"], ["kept"])]
+        ),
         node("ReduceSum", ["kept", "time"], ["summed"], keepdims=0),
         node("LpNormalization", ["summed"], ["embedding"], axis=1, p=2),
     ]
@@ -111,7 +125,12 @@ def tokenizer() -> dict[str, Any]:
         "padding": None,
         "added_tokens": [],
         "normalizer": None,
-        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "."}, "behavior": "Isolated", "invert": False},
+        "pre_tokenizer": {
+            "type": "Split",
+            "pattern": {"Regex": "."},
+            "behavior": "Isolated",
+            "invert": False,
+        },
         "post_processor": None,
         "decoder": None,
         "model": {"type": "WordLevel", "vocab": VOCABULARY, "unk_token": "[UNK]"},
@@ -125,17 +144,22 @@ def config(versions: tuple[int, ...], languages: str) -> str:
         parameters |= {f"{task}@{version}": json.dumps(spec) for task, spec in TASKS.items()}
         parameters[f"embedding@{version}"] = json.dumps({"dim": DIM})
     widths = {**{task: len(spec["labels"]) for task, spec in TASKS.items()}, "embedding": DIM}
-    return "\n".join([
-        'backend: "encoder"',
-        "max_batch_size: 1024",
-        'input { name: "text" data_type: TYPE_STRING dims: [ 1 ] }',
-        *(f'output {{ name: "{name}" data_type: TYPE_FP32 dims: [ {width} ] }}' for name, width in widths.items()),
-        "dynamic_batching { max_queue_delay_microseconds: 1000 }",
-        "version_policy { all {} }",
-        "instance_group { count: 1 kind: KIND_CPU }",
-        *(
-            f"parameters {{ key: {json.dumps(key)} value {{ string_value: {json.dumps(value)} }} }}"
-            for key, value in parameters.items()
-        ),
-        "",
-    ])
+    return "\n".join(
+        [
+            'backend: "encoder"',
+            "max_batch_size: 1024",
+            'input { name: "text" data_type: TYPE_STRING dims: [ 1 ] }',
+            *(
+                f'output {{ name: "{name}" data_type: TYPE_FP32 dims: [ {width} ] }}'
+                for name, width in widths.items()
+            ),
+            "dynamic_batching { max_queue_delay_microseconds: 1000 }",
+            "version_policy { all {} }",
+            "instance_group { count: 1 kind: KIND_CPU }",
+            *(
+                f"parameters {{ key: {json.dumps(key)} value {{ string_value: {json.dumps(value)} }} }}"
+                for key, value in parameters.items()
+            ),
+            "",
+        ]
+    )

@@ -25,10 +25,8 @@ def classpath() -> str:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != jar.sha256:
-            raise ServiceError(f"{path} has SHA-256 {found}, locked is {jar.sha256}: delete the file and try again")
+            raise ServiceError(
+                f"{path} has SHA-256 {found}, locked is {jar.sha256}: delete the file and try again"
+            )
         paths.append(str(path))
     return ":".join(paths)
-
-
-if __name__ == "__main__":
-    classpath()

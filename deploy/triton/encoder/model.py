@@ -24,7 +24,9 @@ class TritonPythonModel:
         folder = Path(args["model_repository"], args["model_version"])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = os.cpu_count() or 1
-        self.session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=_providers(args))
+        self.session = onnxruntime.InferenceSession(
+            folder / "model.onnx", options, providers=_providers(args)
+        )
         self.inputs = {tensor.name for tensor in self.session.get_inputs()}
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.pad_id = (self.tokenizer.padding or {"pad_id": 0})["pad_id"]
@@ -90,13 +92,17 @@ def _providers(args: dict[str, str]) -> list[Any]:
     if args["model_instance_kind"] != "GPU":
         return cpu
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        pb_utils.Logger.log_warn("instance group is KIND_GPU but this ONNX Runtime has no CUDA: scoring on the CPU")
+        pb_utils.Logger.log_warn(
+            "instance group is KIND_GPU but this ONNX Runtime has no CUDA: scoring on the CPU"
+        )
         return cpu
     return [("CUDAExecutionProvider", {"device_id": args["model_instance_device_id"]}), *cpu]
 
 
 def _check_outputs(session: onnxruntime.InferenceSession, config: dict[str, Any]) -> None:
-    missing = {output["name"] for output in config["output"]} - {tensor.name for tensor in session.get_outputs()}
+    missing = {output["name"] for output in config["output"]} - {
+        tensor.name for tensor in session.get_outputs()
+    }
     if missing:
         raise pb_utils.TritonModelException(f"model.onnx lacks outputs of config.pbtxt: {sorted(missing)}")
 
