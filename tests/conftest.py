@@ -1,0 +1,66 @@
+"""Real Kafka, Redis and Triton for the whole session, each started when the first test asks for it."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local import Kafka, Redis, Triton
+from deploy.local.triton import REPOSITORY
+from tests import tiny_model
+
+
+@pytest.fixture(scope="session")
+async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kafka]:
+    """One broker; topics are each test's own."""
+    async with Kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+async def valkey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Redis]:
+    async with Redis(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def redis7(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Redis]:
+    """Debian's redis-server."""
+    executable = shutil.which("redis-server")
+    if executable is None:
+        reason = "no redis-server on PATH (Debian: apt-get install redis-server)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    async with Redis(tmp_path_factory.mktemp("redis7"), executable=Path(executable)) as server:
+        yield server
+
+
+@pytest.fixture
+async def redis_server(valkey: Redis) -> Redis:
+    """Valkey 9, emptied for each test."""
+    return await _emptied(valkey)
+
+
+@pytest.fixture(params=["valkey", "redis7"])
+async def each_redis(request: pytest.FixtureRequest) -> Redis:
+    """Valkey 9 and Redis 7 in turn, emptied for each test."""
+    server: Redis = request.getfixturevalue(request.param)
+    return await _emptied(server)
+
+
+@pytest.fixture(scope="session")
+async def triton(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Triton]:
+    """Serves the shipped models and tests/tiny_model.py's, from a copy that a test may add versions to."""
+    repository = shutil.copytree(REPOSITORY, tmp_path_factory.mktemp("models") / "repository")
+    tiny_model.write(repository)
+    async with Triton(tmp_path_factory.mktemp("triton"), repository=repository) as server:
+        yield server
+
+
+async def _emptied(server: Redis) -> Redis:
+    async with server.connect() as client:
+        await client.flushall()
+    return server
