@@ -1,4 +1,4 @@
-"""The worker: the Faust application, its agent, its timers and its start; the only file that knows everyone."""
+"""The worker: the Faust application, its agent and its start; the only file that knows everyone."""
 
 import asyncio
 import contextlib
@@ -179,13 +179,13 @@ class Worker:
         end = (await consumer.highwaters(tp))[tp]
         if fence > end:
             raise ConfigurationError(
-                f"the fence of {tp.topic}:{tp.partition} is {fence} but the log ends at {end}: was the topic made"
-                f" anew? Use another FANPULSE_REDIS_PREFIX, or delete this topic's keys"
+                f"the fence of {tp.topic}:{tp.partition} is {fence} but the log ends at {end}: was the topic"
+                f" made anew? Use another FANPULSE_REDIS_PREFIX, or delete this topic's keys"
             )
         return fence
 
     async def _publish(self) -> None:
-        """Publish windows from the one worker that owns partition 0; windows are derived, so two do no harm."""
+        """Publish from the one worker that owns partition 0; windows are derived, so two do no harm."""
         first = TP(self._settings.comments_topic, 0)
         while True:
             await asyncio.sleep(self._settings.publish_every_s)

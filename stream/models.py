@@ -47,7 +47,7 @@ class Models:
         log.info("models %s", ", ".join(sorted(map(str, self._serving.values()))))
 
     async def answer(self) -> bool:
-        """Whether every model in service answers an inference: a server that is up may have lost its backend."""
+        """Whether every model answers an inference: a server that is up may have lost its backend."""
         try:
             for model in self._serving.values():
                 await self._scorer.probe(model)

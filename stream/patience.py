@@ -47,8 +47,12 @@ class Patience:
             before_sleep=self._report,
             reraise=True,
         )
+
+        async def once() -> T:  # tenacity awaits what is declared async only
+            return await attempt()
+
         try:
-            return await retrying(attempt)
+            return await retrying(once)
         except Unavailable as error:
             if self._interrupted().is_set():
                 raise Interrupted(str(error)) from error

@@ -13,8 +13,7 @@ from stream import metrics
 from stream.batches import Batch
 from stream.buckets import settlement
 from stream.comments import Comment, Lang, Reason, Rejected, decode
-from stream.errors import ConfigurationError
-from stream.events import dumps, enrich
+from stream.events import Event, dumps, enrich
 from stream.model import Model
 from stream.models import Models
 from stream.patience import Patience
@@ -57,7 +56,8 @@ class Pipeline:
     async def process(self, batch: Batch) -> None:
         """Give every offset of `batch` its one effect; return when Redis has them all.
 
-        Raises FenceMoved where the batch does not begin at the fence, Interrupted and GaveUp as Patience does.
+        Raises FenceMoved where the batch does not begin at the fence, Interrupted and GaveUp as
+        Patience does.
         """
         started = self._clock()
         metrics.CONSUMED.labels(batch.tp.partition).inc(len(batch.records))
