@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from stream.events import Event, dumps
+from stream.events import Event
 
 MINUTE = 60
 HOUR = 3600
@@ -72,20 +72,20 @@ class _Sums:
 def settlement(
     position: int,
     end: int,
-    events: Iterable[Event],
+    events: Iterable[tuple[Event, bytes]],
     rejected: Iterable[tuple[str, int]] = (),
 ) -> Settlement:
-    """Sum up a batch: its events, and its rejections as (community, Kafka timestamp in ms).
+    """Sum up a batch: its events, each with its JSON, and its rejections (community, Kafka timestamp in ms).
 
     An event counts in the minute and the hour of its `created_at`, a rejection in those of its record. Pass
     the events as a generator: enriched, written and counted in one go, they stay in the processor's cache.
     """
     minutes: dict[tuple[int, str], _Sums] = {}
     entries = []
-    for event in events:
+    for event, content in events:
         minute = int(event["created_at"].timestamp()) // MINUTE * MINUTE
         minutes.setdefault((minute, event["community"]), _Sums()).add(event)
-        entries.append((event["source"]["offset"], dumps(event)))
+        entries.append((event["source"]["offset"], content))
     for community, timestamp_ms in rejected:
         minute = timestamp_ms // (1000 * MINUTE) * MINUTE
         minutes.setdefault((minute, community), _Sums()).rejected += 1

@@ -8,7 +8,7 @@ NOON = NOON_MS // 1000
 def test_a_batch_sums_to_integer_increments_of_minutes_and_hours() -> None:
     first = event(0, scores(anger=0.75))
     second = event(1, scores(joy=0.5), created_at_ms=NOON_MS + 60_000)
-    settled = settlement(0, 3, [first, second], [("", NOON_MS)])
+    settled = settlement(0, 3, [(first, dumps(first)), (second, dumps(second))], [("", NOON_MS)])
     assert settled.events == [(0, dumps(first)), (1, dumps(second))]
     assert settled.increments == {
         f"m:{NOON}:starlight": {"n": 1, "neg": 1, "negativity": 750_000, "l:anger": 1, "s:anger": 750_000},
