@@ -1,0 +1,106 @@
+"""What Triton says a model is: its tasks, labels and thresholds, read from the model's config. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from annotated_types import Ge, Le, MinLen
+from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass as validated
+
+from stream.errors import ConfigurationError
+
+PRIMARY_TASK = "emotion"
+EMBEDDING = "embedding"
+
+
+@validated(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
+class Task:
+    """One output of a model: a probability per label.
+
+    `multilabel`: a label is carried from its threshold up. `multiclass`: the most probable label is.
+    """
+
+    name: str
+    kind: Literal["multilabel", "multiclass"]
+    labels: Annotated[tuple[str, ...], MinLen(2)]
+    negative: frozenset[str]
+    thresholds: tuple[Annotated[float, Ge(0), Le(1)], ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels repeat")
+        if strangers := self.negative.difference(self.labels):
+            raise ValueError(f"negative labels {sorted(strangers)} are not among the labels")
+        if len(self.thresholds) != (len(self.labels) if self.kind == "multilabel" else 0):
+            raise ValueError("a multilabel task has one threshold per label, a multiclass task none")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One version of a model as the worker uses it; the primary task comes first."""
+
+    name: str
+    version: str
+    languages: tuple[str, ...]
+    tasks: tuple[Task, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+    @property
+    def primary(self) -> Task:
+        """The task whose labels and negativity make an emotion event."""
+        return self.tasks[0]
+
+    @classmethod
+    def parse(cls, config: Mapping[str, Any], version: str | None = None) -> Self:
+        """Read a version (the config's own choice if None) from a Triton model config in JSON form.
+
+        Raises ConfigurationError naming the model and the parameter at fault.
+        """
+        name = config["name"]
+        parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        version = version or _parameter(name, parameters, "version")
+        widths = {output["name"]: int(output["dims"][-1]) for output in config.get("output", [])}
+        tasks = tuple(
+            _task(name, key, parameters[key], widths)
+            for key in sorted(parameters)
+            if key.endswith(f"@{version}") and not key.startswith(f"{EMBEDDING}@")
+        )
+        tasks = tuple(sorted(tasks, key=lambda task: task.name != PRIMARY_TASK))
+        if not tasks or tasks[0].name != PRIMARY_TASK or not tasks[0].negative:
+            raise ConfigurationError(
+                f"model {name}: parameter {PRIMARY_TASK}@{version} is missing or names no negative label"
+            )
+        languages = tuple(filter(None, map(str.strip, _parameter(name, parameters, "languages").split(","))))
+        return cls(name, version, languages, tasks)
+
+
+_TASK = TypeAdapter(Task)
+
+
+def _parameter(model: str, parameters: Mapping[str, str], key: str) -> str:
+    if not parameters.get(key):
+        raise ConfigurationError(f"model {model}: its config.pbtxt has no parameter {key}")
+    return parameters[key]
+
+
+def _task(model: str, key: str, value: str, widths: Mapping[str, int]) -> Task:
+    name = key.partition("@")[0]
+    try:
+        task = _TASK.validate_json(orjson.dumps({**orjson.loads(value), "name": name}))
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise ConfigurationError(f"model {model}: parameter {key} is not a JSON object: {error}") from None
+    except ValidationError as error:
+        why = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())
+        raise ConfigurationError(f"model {model}: parameter {key}: {why}") from None
+    if widths.get(name) != len(task.labels):
+        raise ConfigurationError(
+            f"model {model}: parameter {key} has {len(task.labels)} labels,"
+            f" output {name} has {widths.get(name, 'none')}"
+        )
+    return task
