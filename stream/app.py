@@ -14,7 +14,7 @@ from faust.types import TP
 from redis.exceptions import RedisError
 
 from stream import connections, metrics, topics
-from stream.batches import Batch, BatchApp
+from stream.batches import Batch, BatchApp, Fences
 from stream.errors import ConfigurationError, FenceMoved, Interrupted, Unavailable
 from stream.health import HealthServer, Progress
 from stream.keys import Keys
@@ -231,7 +231,7 @@ class Worker:
             metrics.LAG.labels(tp.partition).set(lag)
 
 
-def _faust_app(settings: Settings, fences: object) -> BatchApp:
+def _faust_app(settings: Settings, fences: Fences) -> BatchApp:
     return BatchApp(
         settings.group,
         fences=fences,

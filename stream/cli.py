@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -74,7 +74,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
         fail(error, 1)
 
 
-def fail(error: Exception, code: int) -> Any:
+def fail(error: Exception, code: int) -> NoReturn:
     typer.secho(f"fanpulse: {error}", err=True, fg=typer.colors.RED)
     raise typer.Exit(code)
 
@@ -85,6 +85,7 @@ def log_to_stderr(settings: Settings) -> None:
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     logging.getLogger("stream").setLevel(settings.log_level)
+    logging.getLogger("stream.batches").setLevel(logging.WARNING)  # Faust's services log under its name
 
 
 def main() -> None:

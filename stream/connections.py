@@ -50,6 +50,7 @@ def kafka_ssl_context(settings: Settings) -> ssl.SSLContext | None:
     """The TLS context for Kafka, or None where the settings ask for none."""
     if not settings.kafka_security.endswith("SSL"):
         return None
-    return create_ssl_context(
+    context: ssl.SSLContext = create_ssl_context(
         cafile=settings.kafka_ca_file, certfile=settings.kafka_cert_file, keyfile=settings.kafka_key_file
     )
+    return context

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from redis.exceptions import RedisError
 
+from stream.comments import Lang
 from stream.connections import RedisClient
 from stream.errors import ConfigurationError, FanpulseError
 from stream.keys import Keys
@@ -18,14 +19,14 @@ log = logging.getLogger(__name__)
 class Models:
     """The models in service. A version promoted at run time (`fp:models`) wins over the config's own."""
 
-    def __init__(self, scorer: Scorer, redis: RedisClient, keys: Keys, names: Mapping[str, str]) -> None:
+    def __init__(self, scorer: Scorer, redis: RedisClient, keys: Keys, names: Mapping[Lang, str]) -> None:
         self._scorer = scorer
         self._redis = redis
         self._keys = keys
         self._names = names
         self._serving: dict[str, Model] = {}
 
-    def for_language(self, lang: str) -> Model | None:
+    def for_language(self, lang: Lang) -> Model | None:
         """The model that scores `lang`, None where the settings name none."""
         name = self._names.get(lang)
         return self._serving[name] if name else None
@@ -75,7 +76,11 @@ class Models:
 
     async def _promoted(self) -> dict[str, str]:
         try:
-            found = await self._redis.hgetall(self._keys.models)  # type: ignore[misc]
+            found = await self._redis.hgetall(self._keys.models)
         except (RedisError, OSError) as error:
             raise unavailable(error) from error
-        return {name.decode(): version.decode() for name, version in found.items()}
+        return {_text(name): _text(version) for name, version in found.items()}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -34,7 +34,7 @@ class Sink:
     async def fence(self, tp: TP) -> int | None:
         """First offset of `tp` not yet settled; None where there is no fence. Raises Unavailable."""
         try:
-            value = await self._redis.hget(self._fence_key(tp), "next")  # type: ignore[misc]
+            value = await self._redis.hget(self._fence_key(tp), "next")
         except (RedisError, OSError) as error:
             raise unavailable(error) from error
         return None if value is None else int(value)
@@ -42,7 +42,7 @@ class Sink:
     async def open(self, tp: TP, start: int) -> int:
         """Set the fence of `tp` to `start` unless it has one; return the fence. Raises Unavailable."""
         try:
-            await self._redis.hsetnx(self._fence_key(tp), "next", start)  # type: ignore[misc,arg-type]
+            await self._redis.hsetnx(self._fence_key(tp), "next", start)
         except (RedisError, OSError) as error:
             raise unavailable(error) from error
         fence = await self.fence(tp)
@@ -60,7 +60,8 @@ class Sink:
             {
                 "position": settlement.position,
                 "end": settlement.end,
-                "events": settlement.events,
+                # as text: Redis' MessagePack knows no byte strings
+                "events": [(offset, event.decode()) for offset, event in settlement.events],
                 "buckets": {suffix: _flat(fields) for suffix, fields in settlement.increments.items()},
                 "authors": settlement.authors,
                 "communities": _newest_minutes(settlement.increments),
@@ -77,9 +78,9 @@ class Sink:
 
     async def _run(self, fence_key: str, packed: bytes) -> tuple[bytes, int]:
         try:
-            answer, fence = await self._redis.evalsha(_DIGEST, 1, fence_key, packed)  # type: ignore[misc,arg-type]
+            answer, fence = await self._redis.evalsha(_DIGEST, 1, fence_key, packed)
         except NoScriptError:
-            answer, fence = await self._redis.eval(_SCRIPT, 1, fence_key, packed)  # type: ignore[misc,arg-type]
+            answer, fence = await self._redis.eval(_SCRIPT, 1, fence_key, packed)
         return answer, fence
 
     def _fence_key(self, tp: TP) -> str:
