@@ -23,29 +23,28 @@ class Kafka(Service):
     `protocol` is the security protocol of the client listener (PLAINTEXT, SASL_PLAINTEXT, SSL, SASL_SSL);
     what it needs, and any other broker property, comes in `properties`. Brokers talk to each other, and the
     readiness probe to its broker, on a plain listener of their own.
-    `voters` are the controller ports of the whole quorum by node id; without it the broker stands alone.
+    `voters` are the controllers' ports of the whole quorum by node id; without it the broker stands alone.
     """
 
     name: ClassVar[str] = "kafka"
+    port_names: ClassVar[tuple[str, ...]] = ("clients", "inner", "controller")
 
     def __init__(
         self,
         folder: Path,
         *,
-        port: int | None = None,
+        ports: Mapping[str, int] | None = None,
         protocol: str = "PLAINTEXT",
         properties: Mapping[str, object] | None = None,
         node: int = 1,
         voters: Mapping[int, int] | None = None,
         outlives_parent: bool = False,
     ) -> None:
-        super().__init__(folder, outlives_parent=outlives_parent)
-        self.port = port or free_port()
+        super().__init__(folder, ports=ports, outlives_parent=outlives_parent)
         self.protocol = protocol
         self.properties = dict(properties or {})
         self.node = node
-        self.voters = dict(voters or {node: free_port()})
-        self._inner_port = free_port()
+        self.voters = dict(voters or {node: self.ports["controller"]})
         self._config = self.folder / "server.properties"
         self._classpath = ""
 
@@ -68,11 +67,9 @@ class Kafka(Service):
             await self._format()
 
     async def ready(self) -> bool:
-        _, writer = await asyncio.open_connection(
-            "127.0.0.1", self._inner_port
-        )  # quieter than aiokafka if refused
-        writer.close()
-        client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{self._inner_port}")
+        _, writer = await asyncio.open_connection("127.0.0.1", self.ports["inner"])
+        writer.close()  # a refusal ends here; aiokafka would log an error for each
+        client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{self.ports['inner']}")
         try:
             await client.bootstrap()
             return client.cluster.broker_metadata(self.node) is not None
@@ -83,7 +80,7 @@ class Kafka(Service):
 
     def _settings(self) -> dict[str, object]:
         copies = min(3, len(self.voters))
-        inner, controller = f"127.0.0.1:{self._inner_port}", f"127.0.0.1:{self.voters[self.node]}"
+        inner, controller = f"127.0.0.1:{self.ports['inner']}", f"127.0.0.1:{self.ports['controller']}"
         return {
             "process.roles": "broker,controller",
             "node.id": self.node,
@@ -135,6 +132,13 @@ def quorum(
     """Brokers that form one cluster, each in a folder of its own. Start them together (asyncio.gather)."""
     voters = {node: free_port() for node in range(1, size + 1)}
     return [
-        Kafka(folder / f"kafka-{node}", protocol=protocol, properties=properties, node=node, voters=voters)
-        for node in voters
+        Kafka(
+            folder / f"kafka-{node}",
+            ports={"controller": port},
+            protocol=protocol,
+            properties=properties,
+            node=node,
+            voters=voters,
+        )
+        for node, port in voters.items()
     ]

@@ -26,20 +26,20 @@ class Redis(Service):
     """
 
     name: ClassVar[str] = "redis"
+    port_names: ClassVar[tuple[str, ...]] = ("clients",)
 
     def __init__(
         self,
         folder: Path,
         *,
-        port: int | None = None,
+        ports: Mapping[str, int] | None = None,
         executable: Path | None = None,
         config: Sequence[str] = (),
         tls: bool = False,
         client: Mapping[str, Any] | None = None,
         outlives_parent: bool = False,
     ) -> None:
-        super().__init__(folder, outlives_parent=outlives_parent)
-        self.port = port or free_port()
+        super().__init__(folder, ports=ports, outlives_parent=outlives_parent)
         self.executable = executable or get_binary_path()
         self.config = list(config)
         self.tls = tls

@@ -9,11 +9,14 @@ import os
 import signal
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
 import psutil
+
+from deploy.local.ports import free_port, is_free
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 PROBE_EVERY_S = 0.05
@@ -26,17 +29,30 @@ class ServiceError(Exception):
 
 
 class Service(ABC):
-    """A server with data and log in `folder`. With `outlives_parent` it runs on when this process ends."""
+    """A server with data and log in `folder`.
+
+    `ports` gives ports by name; those not given are picked free, and all are kept over restarts.
+    With `outlives_parent` it runs on when this process ends, otherwise it ends with it, even by SIGKILL.
+    """
 
     name: ClassVar[str]
-    start_timeout_s: ClassVar[float] = 90.0
+    port_names: ClassVar[tuple[str, ...]]  # the first is the one clients connect to
+    start_timeout_s: ClassVar[float] = 120.0
     stop_timeout_s: ClassVar[float] = 20.0
 
-    def __init__(self, folder: Path, *, outlives_parent: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, ports: Mapping[str, int] | None = None, outlives_parent: bool = False
+    ) -> None:
         self.folder = folder.resolve()
         self.log = self.folder / f"{self.name}.log"
+        self.ports = {name: free_port() for name in self.port_names} | dict(ports or {})
         self.outlives_parent = outlives_parent
         self.process: psutil.Process | None = None
+
+    @property
+    def port(self) -> int:
+        """The port clients connect to."""
+        return self.ports[self.port_names[0]]
 
     @property
     @abstractmethod
@@ -59,16 +75,34 @@ class Service(ABC):
 
     @property
     def running(self) -> bool:
-        return (
-            self.process is not None
-            and self.process.is_running()
-            and self.process.status() != psutil.STATUS_ZOMBIE
-        )
+        try:
+            return (
+                self.process is not None
+                and self.process.is_running()
+                and self.process.status() != psutil.STATUS_ZOMBIE
+            )
+        except psutil.NoSuchProcess:
+            return False
 
     async def start(self) -> Self:
         """Launch and wait until it answers. Raises ServiceError, with the log's tail, if it does not."""
+        await self.launch()
+        try:
+            await self.wait_until_ready()
+        except BaseException:
+            await self.kill()
+            raise
+        return self
+
+    async def launch(self) -> None:
+        """Start the process and return at once. Raises ServiceError when it runs or a port is taken."""
         if self.running:
             raise ServiceError(f"{self.name} is already running at {self.url}")
+        for name, port in self.ports.items():
+            if not is_free(port):
+                raise ServiceError(
+                    f"{self.name} cannot start: port {port} ({name}) is in use by another program"
+                )
         self.folder.mkdir(parents=True, exist_ok=True)
         await self.prepare()
         with self.log.open("ab") as log:
@@ -82,24 +116,28 @@ class Service(ABC):
                 start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone
                 preexec_fn=None if self.outlives_parent else _end_with_parent,
             )
+
+    async def wait_until_ready(self) -> None:
+        """Probe until it answers. Raises ServiceError when it ends or `start_timeout_s` passes first."""
         try:
             async with asyncio.timeout(self.start_timeout_s):
-                while not await self._answers():
+                while not await self.answers():
                     if not self.running:
                         raise ServiceError(f"{self.name} ended before it was ready. {self._tail()}")
                     await asyncio.sleep(PROBE_EVERY_S)
         except TimeoutError:
-            await self.kill()
-            raise ServiceError(
-                f"{self.name} was not ready at {self.url} within {self.start_timeout_s:.0f} s. {self._tail()}"
-            ) from None
-        except BaseException:
-            await self.kill()
-            raise
-        return self
+            late = f"{self.name} was not ready at {self.url} within {self.start_timeout_s:g} s"
+            raise ServiceError(f"{late}. {self._tail()}") from None
+
+    async def answers(self) -> bool:
+        """Whether one probe succeeds now."""
+        try:
+            return await self.ready()
+        except OSError:
+            return False
 
     async def stop(self) -> None:
-        """SIGTERM, then SIGKILL for what is left after `stop_timeout_s`."""
+        """SIGTERM, then SIGKILL for what is left after `stop_timeout_s`. Does nothing when not running."""
         await self._end(signal.SIGTERM)
 
     async def kill(self) -> None:
@@ -107,7 +145,7 @@ class Service(ABC):
         await self._end(signal.SIGKILL)
 
     async def restart(self) -> Self:
-        """Stop if running, then start on the same port and folder."""
+        """Stop if running, then start on the same ports and folder."""
         await self.stop()
         return await self.start()
 
@@ -118,12 +156,6 @@ class Service(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
-
-    async def _answers(self) -> bool:
-        try:
-            return await self.ready()
-        except OSError:
-            return False
 
     async def _end(self, how: signal.Signals) -> None:
         process, self.process = self.process, None

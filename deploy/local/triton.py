@@ -3,13 +3,12 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import aiohttp
 
-from deploy.local.ports import free_port
 from deploy.local.service import Service, ServiceError
 
 ROOT = Path(__file__).parents[2]
@@ -23,10 +22,11 @@ class Triton(Service):
     """Serves the model folders of `repository` through the encoder backend, under explicit model control.
 
     `models` are loaded at start; without it, every model of the repository is. `arguments` go to tritonserver
-    as they are. gRPC is on `port`, the probe and Prometheus metrics on ports of their own.
+    as they are; with `tls` they name the certificates. Probe and metrics have plain ports of their own.
     """
 
     name: ClassVar[str] = "triton"
+    port_names: ClassVar[tuple[str, ...]] = ("grpc", "http", "metrics")
 
     def __init__(
         self,
@@ -34,27 +34,27 @@ class Triton(Service):
         *,
         repository: Path = REPOSITORY,
         models: Sequence[str] = ("*",),
-        port: int | None = None,
+        ports: Mapping[str, int] | None = None,
+        tls: bool = False,
         arguments: Sequence[str] = (),
         venv: Path = VENV,
         outlives_parent: bool = False,
     ) -> None:
-        super().__init__(folder, outlives_parent=outlives_parent)
+        super().__init__(folder, ports=ports, outlives_parent=outlives_parent)
         self.repository = repository.resolve()
         self.models = list(models)
-        self.port = port or free_port()
+        self.tls = tls
         self.arguments = list(arguments)
         self.venv = venv
-        self._http_port, self._metrics_port = free_port(), free_port()
         self._backends = self.folder / "backends"
 
     @property
     def url(self) -> str:
-        return f"grpc://127.0.0.1:{self.port}"
+        return f"{'grpcs' if self.tls else 'grpc'}://127.0.0.1:{self.port}"
 
     @property
     def metrics_url(self) -> str:
-        return f"http://127.0.0.1:{self._metrics_port}/metrics"
+        return f"http://127.0.0.1:{self.ports['metrics']}/metrics"
 
     def command(self) -> list[str]:
         return [
@@ -66,10 +66,11 @@ class Triton(Service):
             "--grpc-address=127.0.0.1",
             f"--grpc-port={self.port}",
             "--http-address=127.0.0.1",
-            f"--http-port={self._http_port}",
+            f"--http-port={self.ports['http']}",
             "--metrics-address=127.0.0.1",
-            f"--metrics-port={self._metrics_port}",
+            f"--metrics-port={self.ports['metrics']}",
             f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+            *(["--grpc-use-ssl=true"] if self.tls else []),
             *self.arguments,
         ]
 
@@ -85,7 +86,7 @@ class Triton(Service):
         await asyncio.to_thread(self._lay_out_backends)
 
     async def ready(self) -> bool:
-        address = f"http://127.0.0.1:{self._http_port}/v2/health/ready"
+        address = f"http://127.0.0.1:{self.ports['http']}/v2/health/ready"
         async with aiohttp.ClientSession() as session, session.get(address) as answer:
             return answer.status == 200
 
