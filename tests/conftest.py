@@ -45,10 +45,15 @@ async def redis_server(valkey: Redis) -> Redis:
 
 
 @pytest.fixture(params=["valkey", "redis7"])
-async def each_redis(request: pytest.FixtureRequest) -> Redis:
-    """Valkey 9 and Redis 7 in turn, emptied for each test."""
+def any_redis(request: pytest.FixtureRequest) -> Redis:
     server: Redis = request.getfixturevalue(request.param)
-    return await _emptied(server)
+    return server
+
+
+@pytest.fixture
+async def each_redis(any_redis: Redis) -> Redis:
+    """Valkey 9 and Redis 7 in turn, emptied for each test."""
+    return await _emptied(any_redis)
 
 
 @pytest.fixture(scope="session")
