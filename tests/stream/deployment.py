@@ -150,7 +150,9 @@ class Deployment:
 
     async def send(self, values: Sequence[bytes | None], partition: int = 0) -> None:
         """Append records to a partition."""
-        sent = [await self.producer.send(self.topic, value, partition=partition) for value in values]
+        sent = [
+            await self.producer.send(self.topic, value, key=b"k", partition=partition) for value in values
+        ]
         await asyncio.gather(*sent)
 
     async def fence(self, partition: int = 0) -> int:
