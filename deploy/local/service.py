@@ -20,6 +20,7 @@ from deploy.local.ports import free_port, is_free
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 PROBE_EVERY_S = 0.05
+PROBE_TIMEOUT_S = 10.0
 TAIL_LINES = 30
 LIBC = ctypes.CDLL(None)
 
@@ -123,16 +124,17 @@ class Service(ABC):
             async with asyncio.timeout(self.start_timeout_s):
                 while not await self.answers():
                     if not self.running:
-                        raise ServiceError(f"{self.name} ended before it was ready. {self._tail()}")
+                        raise ServiceError(f"{self.name} ended before it was ready. {self.tail()}")
                     await asyncio.sleep(PROBE_EVERY_S)
         except TimeoutError:
             late = f"{self.name} was not ready at {self.url} within {self.start_timeout_s:g} s"
-            raise ServiceError(f"{late}. {self._tail()}") from None
+            raise ServiceError(f"{late}. {self.tail()}") from None
 
     async def answers(self) -> bool:
         """Whether one probe succeeds now."""
         try:
-            return await self.ready()
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                return await self.ready()
         except OSError:
             return False
 
@@ -162,7 +164,8 @@ class Service(ABC):
         if process is not None:
             await asyncio.to_thread(end, process, how, self.stop_timeout_s)
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """The last lines of the log, for an error message."""
         lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         return f"The end of {self.log}:\n" + "\n".join(lines)
 

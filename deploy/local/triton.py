@@ -87,8 +87,11 @@ class Triton(Service):
 
     async def ready(self) -> bool:
         address = f"http://127.0.0.1:{self.ports['http']}/v2/health/ready"
-        async with aiohttp.ClientSession() as session, session.get(address) as answer:
-            return answer.status == 200
+        try:
+            async with aiohttp.ClientSession() as session, session.get(address) as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
 
     @property
     def _site(self) -> Path:
