@@ -18,6 +18,9 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis as RedisClient
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import BusyLoadingError
 
 from deploy.local import Kafka, Redis, Triton
 from stream import topics
@@ -101,7 +104,9 @@ class Deployment:
         self.topic = f"comments-{uuid4().hex[:8]}"
         self.rejected = f"{self.topic}.rejected"
         self.keys = Keys("fp")
-        self.client: RedisClient = self.redis.connect()
+        # tests kill the server under this client
+        patient = Retry(ConstantBackoff(0.1), 100)
+        self.client = RedisClient.from_url(self.redis.url, retry=patient, retry_on_error=[BusyLoadingError])
         self.workers: list[Worker] = []
         self.producer = AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap, max_request_size=4_000_000)
 

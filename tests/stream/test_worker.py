@@ -147,7 +147,7 @@ async def test_while_triton_is_away_nothing_is_rejected_and_work_resumes_by_itse
     await fragile.send([comment(0, ANGRY)])
     await fragile.settled(1)
     await fragile.triton.kill()
-    await fragile.send([comment(number, ANGRY) for number in range(1, 300)])
+    await fragile.send([comment(number, f"{ANGRY} {number}") for number in range(1, 300)])
 
     async def breaker_is_open() -> bool:
         _, metrics = await worker.web("/metrics")
