@@ -4,10 +4,11 @@ Knows nothing of what the server is; kafka.py, redis.py and triton.py say how ea
 """
 
 import asyncio
-import ctypes
 import os
 import signal
 import subprocess
+import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +19,11 @@ import psutil
 
 from deploy.local.ports import free_port, is_free
 
-PR_SET_PDEATHSIG = 1  # prctl(2)
 PROBE_EVERY_S = 0.05
 PROBE_TIMEOUT_S = 10.0
+LOOK_EVERY_S = 0.02
 TAIL_LINES = 30
-LIBC = ctypes.CDLL(None)
+LEASH = (sys.executable, "-I", str(Path(__file__).with_name("leash.py")))
 
 
 class ServiceError(Exception):
@@ -76,14 +77,7 @@ class Service(ABC):
 
     @property
     def running(self) -> bool:
-        try:
-            return (
-                self.process is not None
-                and self.process.is_running()
-                and self.process.status() != psutil.STATUS_ZOMBIE
-            )
-        except psutil.NoSuchProcess:
-            return False
+        return self.process is not None and alive(self.process)
 
     async def start(self) -> Self:
         """Launch and wait until it answers. Raises ServiceError, with the log's tail, if it does not."""
@@ -108,14 +102,13 @@ class Service(ABC):
         await self.prepare()
         with self.log.open("ab") as log:
             self.process = psutil.Popen(
-                self.command(),
+                self.command() if self.outlives_parent else [*LEASH, str(os.getpid()), *self.command()],
                 env=self.environment(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone
-                preexec_fn=None if self.outlives_parent else _end_with_parent,
             )
 
     async def wait_until_ready(self) -> None:
@@ -170,6 +163,14 @@ class Service(ABC):
         return f"The end of {self.log}:\n" + "\n".join(lines)
 
 
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs; one that has ended and only waits for its parent to notice does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def end(process: psutil.Process, how: signal.Signals, timeout_s: float) -> None:
     """Signal a process, wait for it and its descendants, SIGKILL those left. Never signals a reused pid."""
     try:
@@ -178,10 +179,14 @@ def end(process: psutil.Process, how: signal.Signals, timeout_s: float) -> None:
         return
     for member in family if how == signal.SIGKILL else family[:1]:
         _send(member, how)
-    _, left = psutil.wait_procs(family, timeout=timeout_s)
-    for member in left:
-        _send(member, signal.SIGKILL)
-    psutil.wait_procs(left)
+    deadline = time.monotonic() + timeout_s
+    while left := [member for member in family if alive(member)]:
+        if time.monotonic() > deadline:
+            for member in left:
+                _send(member, signal.SIGKILL)
+        time.sleep(LOOK_EVERY_S)
+    if isinstance(process, psutil.Popen):
+        process.wait()  # no zombie stays
 
 
 def _send(process: psutil.Process, how: signal.Signals) -> None:
@@ -189,7 +194,3 @@ def _send(process: psutil.Process, how: signal.Signals) -> None:
         process.send_signal(how)
     except psutil.NoSuchProcess:
         return
-
-
-def _end_with_parent() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from deploy.local.kafka import Kafka
 from deploy.local.ports import is_free
 from deploy.local.redis import Redis
-from deploy.local.service import Service, ServiceError, end
+from deploy.local.service import Service, ServiceError, alive, end
 from deploy.local.triton import REPOSITORY, Triton
 
 FOLDER = Path(".fanpulse")
@@ -36,9 +36,9 @@ class Running(BaseModel):
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < SAME_START_S
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
+        return process if same and alive(process) else None
 
 
 class Memory(BaseModel):

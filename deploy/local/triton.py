@@ -70,6 +70,7 @@ class Triton(Service):
             "--metrics-address=127.0.0.1",
             f"--metrics-port={self.ports['metrics']}",
             f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+            "--log-info=false",  # so that the end of the log holds the reason of a failure
             *(["--grpc-use-ssl=true"] if self.tls else []),
             *self.arguments,
         ]
