@@ -72,9 +72,7 @@ class Worker:
                 settings.give_up_after_s, lambda: self._app.consumer.suspend_flow, self._progress.moved
             ),
         )
-        self._publisher = Publisher(
-            self._redis, self._keys, topic=settings.comments_topic, every_s=settings.publish_every_s
-        )
+        self._publisher = Publisher(self._redis, self._keys, topic=settings.comments_topic)
         self._health = HealthServer(
             settings.web_host,
             settings.web_port,

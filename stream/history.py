@@ -1,0 +1,138 @@
+"""Buckets and sketches read back from Redis, summed over the partitions. Read-only: no script, no write."""
+
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+from stream import sketches
+from stream.buckets import HOUR, MINUTE
+from stream.keys import Keys
+from stream.rolling import Size, Window, starts, window_at
+from stream.sketches import Registers
+
+if TYPE_CHECKING:
+    from stream.connections import RedisClient
+
+Kind = Literal["m", "h"]
+Homes = Mapping[str, Collection[int]]
+"""Community → the partitions that have seen it."""
+
+KEPT_MINUTES = 120  # an hour and the one before
+KEPT_HOURS = 192  # 24 hours and the 7 times 24 before
+STEPS: Mapping[Kind, int] = {"m": MINUTE, "h": HOUR}
+_PROBED = 64  # partitions asked for at a time
+
+
+class Place(NamedTuple):
+    """One bucket of one community; `start` in epoch seconds."""
+
+    kind: Kind
+    start: int
+    community: str
+
+    @classmethod
+    def parse(cls, suffix: str) -> Self:
+        kind, start, community = suffix.split(":", 2)
+        return cls("m" if kind == "m" else "h", int(start), community)
+
+    @property
+    def bucket(self) -> str:
+        return f"{self.kind}:{self.start}:{self.community}"
+
+    @property
+    def sketch(self) -> str:
+        return f"{'am' if self.kind == 'm' else 'a'}:{self.start}:{self.community}"
+
+
+class History:
+    """Reads what settles wrote. All methods raise redis.RedisError or OSError where Redis does not answer."""
+
+    def __init__(self, redis: "RedisClient", keys: Keys, topic: str) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._topic = topic
+
+    async def fences(self) -> dict[int, int]:
+        """Partition → first offset not yet settled. It asks from 0 on until 64 in a row have none."""
+        found: dict[int, int] = {}
+        first = 0
+        while True:
+            numbers = range(first, first + _PROBED)
+            pipe = self._redis.pipeline(transaction=False)
+            for number in numbers:
+                pipe.hget(self._keys.partition(self._topic, number).fence, "next")
+            answers = zip(numbers, await pipe.execute(), strict=True)
+            there = {number: int(fence) for number, fence in answers if fence is not None}
+            if not there:
+                return found
+            found |= there
+            first += _PROBED
+
+    async def fields(self, homes: Homes, wanted: Collection[Place]) -> dict[Place, dict[str, int]]:
+        """The buckets' fields, summed over the partitions; buckets that are not there are left out."""
+        found: dict[Place, dict[str, int]] = {}
+        for place, answer in await self._ask(homes, wanted, "hgetall", lambda place: place.bucket):
+            for name, amount in answer.items():
+                total = found.setdefault(place, {})
+                known = sys.intern(name.decode())  # the same few names stand in thousands of buckets
+                total[known] = total.get(known, 0) + int(amount)
+        return found
+
+    async def authors(self, homes: Homes, wanted: Collection[Place]) -> dict[Place, Registers]:
+        """The buckets' author sketches, united over the partitions; those that are not there are left out."""
+        found: dict[Place, list[Registers]] = {}
+        for place, answer in await self._ask(homes, wanted, "get", lambda place: place.sketch):
+            if answer is not None:
+                found.setdefault(place, []).append(sketches.registers(answer))
+        return {place: sketches.union(of) for place, of in found.items()}
+
+    async def buckets(
+        self, community: str, since: float, until: float, kind: Kind
+    ) -> dict[int, dict[str, int]]:
+        """Start → fields of the minute or hour buckets that begin in [since, until), epoch seconds."""
+        step = STEPS[kind]
+        first = -int(-since // step) * step
+        wanted = [Place(kind, start, community) for start in range(first, int(until), step)]
+        found = await self.fields({community: list(await self.fences())}, wanted)
+        return {place.start: fields for place, fields in found.items()}
+
+    async def window(self, community: str, size: Size, at: float) -> Window:
+        """The window of `size` at any moment (epoch s) whose buckets are still kept."""
+        homes = {community: list(await self.fences())}
+        minutes, hours = by_start(await self.fields(homes, places(community, at)))
+        authors = await self.authors(homes, current(community, size, at))
+        distinct = sketches.count(sketches.union(authors.values()))
+        return window_at(community, size, at, minutes, hours, authors=distinct)
+
+    async def _ask(
+        self, homes: Homes, wanted: Collection[Place], command: str, suffix: Callable[[Place], str]
+    ) -> Iterable[tuple[Place, Any]]:
+        pipe = self._redis.pipeline(transaction=False)
+        asked = [(place, number) for place in wanted for number in homes[place.community]]
+        for place, number in asked:
+            pipe.execute_command(command, self._keys.partition(self._topic, number).bucket(suffix(place)))
+        return zip((place for place, _ in asked), await pipe.execute(), strict=True)
+
+
+def current(community: str, size: Size, at: float) -> list[Place]:
+    """The buckets of the window itself."""
+    kind: Kind = "h" if size == "24h" else "m"
+    return [Place(kind, start, community) for start in starts(size, at)]
+
+
+def places(community: str, at: float) -> list[Place]:
+    """All buckets that the windows at `at` (epoch s), those before and the baselines are made of."""
+    minute, hour = int(at) // MINUTE * MINUTE, int(at) // HOUR * HOUR
+    return [
+        *(Place("m", minute - back * MINUTE, community) for back in range(KEPT_MINUTES)),
+        *(Place("h", hour - back * HOUR, community) for back in range(KEPT_HOURS)),
+    ]
+
+
+def by_start(
+    fields: Mapping[Place, dict[str, int]],
+) -> tuple[dict[int, dict[str, int]], dict[int, dict[str, int]]]:
+    """Split one community's buckets into minutes and hours."""
+    minutes = {place.start: found for place, found in fields.items() if place.kind == "m"}
+    hours = {place.start: found for place, found in fields.items() if place.kind == "h"}
+    return minutes, hours
