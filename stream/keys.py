@@ -68,3 +68,8 @@ class Keys:
     def models(self) -> str:
         """Hash: model → version promoted at run time."""
         return f"{self.prefix}:models"
+
+    @property
+    def alert_root(self) -> str:
+        """What the alert process's own keys begin with; they share the slot of the `alerts` stream."""
+        return f"{{{self.alerts}}}:"

@@ -1,0 +1,1 @@
+"""Rules over the buckets in Redis, and the alerts they raise."""
