@@ -9,6 +9,8 @@ LOCKS    := requirements
 worker   := --extra alerts --extra board pyproject.toml
 dev      := --all-extras --group dev pyproject.toml
 triton   := --group triton
+triton-gpu := --group triton-gpu
+build    := --group build
 training := --group training
 
 .PHONY: help setup setup-training lock lock-python check test clean
@@ -36,7 +38,7 @@ lock: lock-python setup  ## write the lock files anew, Kafka's jars included
 	cd deploy/local && ../../$(BIN)/jgo lock
 
 lock-python: | $(UV)
-	set -e; $(foreach name,worker dev triton training, \
+	set -e; $(foreach name,worker dev triton triton-gpu build training, \
 		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 			$($(name)) -o $(LOCKS)/$(name).txt;)
 

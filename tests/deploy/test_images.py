@@ -1,0 +1,154 @@
+"""The images are built from their Dockerfiles, and what they start is started."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import tenacity
+
+from deploy.local.ports import free_port
+from tests import tiny_model
+from tests.deploy.images import DOCKERFILES, ROOT, Buildah, installed_bytes, require
+
+LIMIT_BYTES = 300_000_000
+ML_LIBRARIES = {
+    "torch",
+    "transformers",
+    "tokenizers",
+    "onnxruntime",
+    "scikit_learn",
+    "tensorflow",
+    "sentencepiece",
+}
+
+
+@pytest.fixture(scope="module")
+def buildah(tmp_path_factory: pytest.TempPathFactory) -> Buildah:
+    require("buildah", "mmdebstrap")
+    store = Buildah(tmp_path_factory.mktemp("images"))
+    store.make_base()
+    return store
+
+
+@pytest.fixture(scope="module")
+def worker(buildah: Buildah) -> Iterator[tuple[str, Path]]:
+    buildah.build("worker")
+    with buildah.container("worker") as container:
+        yield container
+
+
+@pytest.mark.parametrize("dockerfile", sorted(DOCKERFILES.glob("*.Dockerfile")), ids=lambda path: path.stem)
+def test_a_dockerfile_passes_hadolint(dockerfile: Path) -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([hadolint, dockerfile], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.timeout(1200)  # the first to use an image builds it
+def test_the_worker_image_is_slim_and_holds_no_ml_library(worker: tuple[str, Path]) -> None:
+    _, root = worker
+    packages = {path.name for path in root.glob("opt/fanpulse/lib/python3*/site-packages/*")}
+    assert "stream" in packages
+    assert not packages & (ML_LIBRARIES | {"pip", "uv", "setuptools", "pytest"})
+    assert installed_bytes(root) < LIMIT_BYTES
+
+
+def test_the_worker_image_runs_as_nobody_who_can_write_to_it(
+    buildah: Buildah, worker: tuple[str, Path]
+) -> None:
+    container, _ = worker
+    assert buildah.run(container, "id", "--user") == "10001"
+    search = "find / -xdev -type d -writable -not -path '/proc/*' 2>/dev/null || true"
+    writable = set(buildah.run(container, "sh", "-c", search).split())
+    assert writable <= {"/tmp", "/var/tmp", "/run/lock", "/dev/shm", "/dev/mqueue"}
+
+
+def test_the_worker_image_says_what_it_is_and_what_it_holds(
+    buildah: Buildah, worker: tuple[str, Path]
+) -> None:
+    _, root = worker
+    image = json.loads(buildah("inspect", "--type", "image", "localhost/worker"))["OCIv1"]
+    assert {"title", "version", "revision", "licenses"} <= {
+        label.rpartition(".")[2] for label in image["config"]["Labels"]
+    }
+    components = json.loads((root / "opt/fanpulse/sbom.cdx.json").read_text())["components"]
+    held = {
+        f"{part['name'].replace('_', '-')}=={part['version']}".lower()
+        for part in components
+        if part["name"] != "fanpulse"
+    }
+    locked = set(re.findall(r"^\S+==\S+", (ROOT / "requirements/worker.txt").read_text(), re.MULTILINE))
+    assert held
+    assert held <= locked
+
+
+def test_the_worker_image_refuses_to_start_with_the_public_pseudonym_key(
+    buildah: Buildah, worker: tuple[str, Path]
+) -> None:
+    said = buildah.run(worker[0], "sh", "-c", "fanpulse worker 2>&1 || true")
+    assert "FANPULSE_PSEUDONYM_KEY must be set in production" in said
+
+
+@pytest.mark.timeout(1200)  # the first to use an image builds it
+async def test_the_cpu_image_serves_a_model_with_our_backend(buildah: Buildah, tmp_path: Path) -> None:
+    model = tiny_model.write(tmp_path).name
+    subprocess.run(["chmod", "--recursive", "a+rX", tmp_path], check=True)
+    buildah.build("triton-cpu")
+    image = json.loads(buildah("inspect", "--type", "image", "localhost/triton-cpu"))["OCIv1"]["config"]
+    port = free_port()
+    arguments = [*image["Entrypoint"], *image["Cmd"], "--allow-grpc=false", "--allow-metrics=false"]
+    with buildah.container("triton-cpu") as (container, root):
+        assert (root / "models").is_dir()
+        options = ["--volume", f"{tmp_path}:/models:ro"]
+        with buildah.running(container, *arguments, f"--http-port={port}", options=options):
+            assert await _loaded_models(port) == {model}
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type(aiohttp.ClientError),
+    wait=tenacity.wait_fixed(0.5),
+    stop=tenacity.stop_after_delay(120),
+)
+async def _loaded_models(port: int) -> set[str]:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", raise_for_status=True) as session:
+        async with session.get("/v2/health/ready"):
+            pass
+        async with session.post("/v2/repository/index", json={"ready": True}) as index:
+            return {model["name"] for model in await index.json(content_type=None)}
+
+
+def test_the_gpu_image_finds_wheels_for_its_python_in_the_lock() -> None:
+    require("uv")
+    lock = ROOT / "requirements/triton-gpu.txt"
+    environment = {**os.environ, "UV_NATIVE_TLS": "1"}
+    wanted = [
+        "--python-version=3.12",
+        "--python-platform=x86_64-manylinux_2_39",
+        "--no-build",
+        "--require-hashes",
+    ]
+    target = ["--dry-run", "--target=unused", f"--requirement={lock}"]
+    done = subprocess.run(
+        ["uv", "pip", "install", *wanted, *target], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "onnxruntime-gpu" in done.stderr
+
+
+def test_the_gpu_image_turns_every_model_to_the_gpu(tmp_path: Path) -> None:
+    step = re.search(
+        r"^RUN (sed .*) /models/\*/config.pbtxt$", (DOCKERFILES / "triton.Dockerfile").read_text(), re.M
+    )
+    assert step
+    tiny_model.write(tmp_path)
+    configs = sorted(tmp_path.glob("*/config.pbtxt"))
+    subprocess.run([*step[1].replace("'", "").split(), *configs], check=True)
+    for config in configs:
+        assert "KIND_GPU" in config.read_text()
+        assert "KIND_CPU" not in config.read_text()
