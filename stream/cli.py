@@ -10,6 +10,7 @@ import typer
 
 from stream import settings as settings_module
 from stream.errors import ConfigurationError, FanpulseError
+from stream.replay_cli import replay
 from stream.settings import Settings
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(replay)
 
 
 @app.command()
