@@ -91,4 +91,10 @@ def log_to_stderr(settings: Settings) -> None:
 
 
 def main() -> None:
+    from deploy.local.cli import down, status, up
+    from stream.audit_cli import audit
+    from stream.look_cli import events, window
+
+    for command in (up, down, status, audit, window, events):
+        app.command()(command)
     app()

@@ -24,6 +24,7 @@ from stream.events import EmotionEvent
 from stream.history import STEPS, History, Kind
 from stream.keys import Keys
 from stream.rolling import Size, Window
+from stream.settings import Settings
 from stream.subscription import POLL_S, Entry, GroupReader, answered, patiently
 
 T = TypeVar("T", bound=BaseModel)
@@ -80,6 +81,19 @@ class Fanpulse:
         self.keys = Keys(prefix)
         self.topic = topic
         self._history = History(self.redis, self.keys, topic)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The deployment that the settings name."""
+        options = {"ssl_ca_certs": str(settings.redis_ca_file)} if settings.redis_ca_file else {}
+        return cls(
+            settings.redis_url.get_secret_value(),
+            topic=settings.comments_topic,
+            prefix=settings.redis_prefix,
+            cluster=settings.redis_cluster,
+            timeout_s=settings.redis_timeout_s,
+            **options,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -175,6 +189,26 @@ class Fanpulse:
                 handled.clear()
         finally:
             await reader.leave(handled)
+
+    async def tail(self, communities: Collection[str] | None = None) -> AsyncIterator[EmotionEvent]:
+        """Events as they are settled from now on. No group: nothing is remembered, nothing written."""
+        after: dict[int, str] = {}
+        while True:
+            quiet = True
+            for number in await self._partitions():
+                stream = self.keys.partition(self.topic, number).events
+                with answered():
+                    if number not in after:
+                        last = await self.redis.xrevrange(stream, count=1)
+                        after[number] = f"({last[0][0].decode()}" if last else "-"
+                    page = await self.redis.xrange(stream, min=after[number], count=_PAGE)
+                for entry_id, fields in page:
+                    quiet, after[number] = False, f"({entry_id.decode()}"
+                    event = _read(EmotionEvent, fields, b"event")
+                    if communities is None or event.community in communities:
+                        yield event
+            if quiet:
+                await asyncio.sleep(POLL_S)
 
     async def windows(self) -> AsyncIterator[Window]:
         """Windows as they are published from now on."""

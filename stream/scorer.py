@@ -74,7 +74,7 @@ class Scorer:
         try:
             answer = await self._client.get_model_config(name, as_json=True, client_timeout=self._timeout_s)
         except InferenceServerException as error:
-            if error.status() == "StatusCode.INVALID_ARGUMENT":
+            if error.status() == "StatusCode.NOT_FOUND":  # Triton listens only once its models are loaded
                 raise ConfigurationError(f"Triton has no model {name!r}: {error.message()}") from error
             raise _unavailable(error) from error
         model = Model.parse(answer["config"], version=version)

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from deploy.local import Redis, Service, ServiceError
+from deploy.local.service import alive
 
 STARTER = """
 import asyncio, pathlib, sys, time
@@ -113,7 +114,7 @@ async def test_a_server_deaf_to_sigterm_is_killed_with_its_children(tmp_path: Pa
     family = [service.process, *service.process.children()]
     assert len(family) == 2
     await service.stop()
-    assert not any(member.is_running() for member in family)
+    assert not any(alive(member) for member in family)
 
 
 @pytest.mark.parametrize(("kind", "ends"), [("end", True), ("leave", False)])

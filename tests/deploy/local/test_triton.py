@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 
 from deploy.local import ServiceError, Triton
+from deploy.local.service import alive
 from tests import tiny_model
 
 
@@ -22,7 +23,7 @@ async def test_a_killed_server_leaves_no_stub_and_comes_back_at_its_address(tmp_
         assert stubs
         url = server.url
         await server.kill()
-        assert not any(stub.is_running() for stub in stubs)
+        assert not any(alive(stub) for stub in stubs)
         await server.start()
         assert server.url == url
         assert await server.answers()
