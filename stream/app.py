@@ -35,20 +35,12 @@ MODELS_REFRESHED_EVERY_S = 5.0
 class Worker:
     """One worker process: its parts, and the agent that joins them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, scorer: Scorer | None = None) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
         self._redis = connections.connect_redis(settings)
         self._keys = Keys(settings.redis_prefix)
-        self._scorer = Scorer(
-            settings.triton_url.partition("://")[2],
-            timeout_s=settings.triton_timeout_s,
-            request_texts=settings.request_texts,
-            requests_in_flight=settings.requests_in_flight,
-            cached_texts=settings.cached_texts,
-            tls=settings.triton_url.startswith("grpcs://"),
-            ca_file=settings.triton_ca_file,
-        )
+        self._scorer = scorer or Scorer.of(settings)
         self._sink = Sink(
             self._redis,
             self._keys,

@@ -94,7 +94,8 @@ def main() -> None:
     from deploy.local.cli import down, status, up
     from stream.audit_cli import audit
     from stream.look_cli import events, window
+    from stream.replay_cli import replay
 
-    for command in (up, down, status, audit, window, events):
+    for command in (up, down, status, replay, audit, window, events):
         app.command()(command)
     app()

@@ -8,7 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import tritonclient.grpc.aio as triton
@@ -20,6 +20,7 @@ from stream.breaker import Breaker
 from stream.comments import Reason, Rejected
 from stream.errors import ConfigurationError, InputRefused, Unavailable
 from stream.model import Model
+from stream.settings import Settings
 
 Scores = dict[str, tuple[float, ...]]
 """Task → probability of each of its labels, rounded to 6 decimals."""
@@ -62,6 +63,19 @@ class Scorer:
         self._cached_texts = cached_texts
         self._cache: OrderedDict[tuple[str, str], Scores] = OrderedDict()
         self._breaker = Breaker("Triton")
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The scorer that the settings ask for."""
+        return cls(
+            settings.triton_url.partition("://")[2],
+            timeout_s=settings.triton_timeout_s,
+            request_texts=settings.request_texts,
+            requests_in_flight=settings.requests_in_flight,
+            cached_texts=settings.cached_texts,
+            tls=settings.triton_url.startswith("grpcs://"),
+            ca_file=settings.triton_ca_file,
+        )
 
     async def close(self) -> None:
         await self._client.close()
