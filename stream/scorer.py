@@ -100,7 +100,7 @@ class Scorer:
 
     async def probe(self, model: Model) -> None:
         """Score one harmless text. Raises Unavailable, or InputRefused where the model is broken."""
-        await self._infer(model, [_PROBE])
+        await self.infer(model, [_PROBE])
 
     async def score(self, model: Model, texts: Sequence[str]) -> list[Scores | Rejected]:
         """Score `texts`, in their order; a text that the model refuses gives a Rejected in its place.
@@ -131,7 +131,7 @@ class Scorer:
     async def _score_part(self, model: Model, texts: list[str]) -> list[Scores | Rejected]:
         try:
             async with self._slots:
-                scores = await self._breaker.call(lambda: self._infer(model, texts))
+                scores = await self._breaker.call(lambda: self.infer(model, texts))
         except InputRefused as refusal:
             metrics.REFUSED.labels(model.name).inc()
             if len(texts) > 1:
@@ -154,7 +154,12 @@ class Scorer:
         except InputRefused as error:
             raise Unavailable("Triton", f"{model} refuses every text: {error}") from error
 
-    async def _infer(self, model: Model, texts: list[str]) -> list[Scores]:
+    async def infer(self, model: Model, texts: list[str]) -> list[Scores]:
+        """One request, as it is: no cache, no retry, no bisection.
+
+        Raises InputRefused where the model refuses a text, Unavailable where Triton is away or answers
+        nonsense.
+        """
         request = triton.InferInput("text", [len(texts), 1], "BYTES")
         request.set_data_from_numpy(
             np.array([text.encode() for text in texts], dtype=np.object_).reshape(-1, 1)

@@ -1,4 +1,4 @@
-"""The usual Faust idiom, for comparison: noack_take(256), one redis-py pipeline per batch, Faust's own commits.
+"""The usual Faust idiom, to compare: noack_take(256), one redis-py pipeline per batch, Faust's commits.
 
 usage: python -m tests.benchmarks.stock BROKER TOPIC GROUP REDIS_URL
 """
@@ -8,7 +8,6 @@ import tempfile
 import time
 
 import faust
-import orjson
 from redis.asyncio import Redis
 
 from stream.buckets import settlement
@@ -17,7 +16,7 @@ from stream.events import dumps, enrich
 from tests.benchmarks.instant import MODEL, SCORES
 
 broker, topic_name, group, redis_url = sys.argv[1:5]
-sys.argv[1:] = ["worker", "-l", "warning", "--without-web"]
+sys.argv[1:] = ["worker", "-l", "warn", "--without-web"]
 
 app = faust.App(
     group,

@@ -98,7 +98,7 @@ def test_the_worker_image_refuses_to_start_with_the_public_pseudonym_key(
 @pytest.mark.timeout(1200)  # the first to use an image builds it
 async def test_the_cpu_image_serves_a_model_with_our_backend(buildah: Buildah, tmp_path: Path) -> None:
     model = tiny_model.write(tmp_path).name
-    subprocess.run(["chmod", "--recursive", "a+rX", tmp_path], check=True)
+    subprocess.run(["chmod", "--recursive", "a+rX", tmp_path], check=True)  # noqa: ASYNC221 - over at once
     buildah.build("triton-cpu")
     image = json.loads(buildah("inspect", "--type", "image", "localhost/triton-cpu"))["OCIv1"]["config"]
     port = free_port()
