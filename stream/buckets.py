@@ -3,7 +3,7 @@
 All a bucket holds are integers, so the order of additions never matters and a recount is exactly equal.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -30,42 +30,40 @@ class Settlement:
 
 @dataclass(slots=True)
 class _Sums:
-    """What is counted of one community in one stretch of time."""
+    """What is counted of one community in one minute. Scores have six decimals: rounding a sum is exact."""
 
     n: int = 0
     neg: int = 0
-    negativity: int = 0
     rejected: int = 0
-    labels: Counter[str] = field(default_factory=Counter)
-    scores: Counter[str] = field(default_factory=Counter)
+    negativity: float = 0.0
+    labels: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    scores: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     authors: set[str] = field(default_factory=set)
 
     def add(self, event: Event) -> None:
         self.n += 1
         self.neg += event["negative"]
-        self.negativity += round(event["negativity"] * MILLIONTHS)
+        self.negativity += event["negativity"]
         for label in event["labels"]:
             self.labels[label] += 1
         scores = self.scores
         for label, score in event["scores"].items():
-            scores[label] += round(score * MILLIONTHS)
+            scores[label] += score
         if event["author"]:
             self.authors.add(event["author"])
 
-    def merge(self, other: "_Sums") -> None:
-        self.n += other.n
-        self.neg += other.neg
-        self.negativity += other.negativity
-        self.rejected += other.rejected
-        self.labels.update(other.labels)
-        self.scores.update(other.scores)
-        self.authors |= other.authors
-
     def fields(self) -> dict[str, int]:
-        """Hash fields of the bucket; those that stay as they are, are left out."""
-        fields = {"n": self.n, "neg": self.neg, "negativity": self.negativity, "rej": self.rejected}
-        fields |= {f"l:{label}": count for label, count in self.labels.items()}
-        fields |= {f"s:{label}": total for label, total in self.scores.items()}
+        """Hash fields of the bucket and their increments; zeros are left out."""
+        fields = {
+            "n": self.n,
+            "neg": self.neg,
+            "negativity": round(self.negativity * MILLIONTHS),
+            "rej": self.rejected,
+        }
+        for label, count in self.labels.items():
+            fields["l:" + label] = count
+        for label, total in self.scores.items():
+            fields["s:" + label] = round(total * MILLIONTHS)
         return {name: amount for name, amount in fields.items() if amount}
 
 
@@ -80,25 +78,25 @@ def settlement(
     An event counts in the minute and the hour of its `created_at`, a rejection in those of its record. Pass
     the events as a generator: enriched, written and counted in one go, they stay in the processor's cache.
     """
-    minutes: dict[tuple[int, str], _Sums] = {}
+    minutes: dict[tuple[int, str], _Sums] = defaultdict(_Sums)
     entries = []
     for event, content in events:
         minute = int(event["created_at"].timestamp()) // MINUTE * MINUTE
-        minutes.setdefault((minute, event["community"]), _Sums()).add(event)
+        minutes[minute, event["community"]].add(event)
         entries.append((event["source"]["offset"], content))
     for community, timestamp_ms in rejected:
-        minute = timestamp_ms // (1000 * MINUTE) * MINUTE
-        minutes.setdefault((minute, community), _Sums()).rejected += 1
+        minutes[timestamp_ms // (1000 * MINUTE) * MINUTE, community].rejected += 1
 
-    hours: dict[tuple[int, str], _Sums] = {}
+    increments: Increments = defaultdict(lambda: defaultdict(int))
+    authors: dict[str, set[str]] = defaultdict(set)
     for (minute, community), sums in minutes.items():
-        hours.setdefault((minute // HOUR * HOUR, community), _Sums()).merge(sums)
-
-    result = Settlement(position, end, entries)
-    for letter, buckets in (("m", minutes), ("h", hours)):
-        for (start, community), sums in buckets.items():
-            suffix = f"{letter}:{start}:{community}"
-            result.increments[suffix] = sums.fields()
+        fields = sums.fields()
+        for bucket in (f"m:{minute}:{community}", f"h:{minute // HOUR * HOUR}:{community}"):
+            total = increments[bucket]
+            for name, amount in fields.items():
+                total[name] += amount
             if sums.authors:
-                result.authors[suffix] = sorted(sums.authors)
-    return result
+                authors[bucket] |= sums.authors
+    return Settlement(
+        position, end, entries, increments, {bucket: sorted(of) for bucket, of in authors.items()}
+    )

@@ -6,10 +6,9 @@ mention. Emoji and bracketed emoticons such as [泪] stay: they carry emotion.
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -18,6 +17,8 @@ from pydantic_core import PydanticCustomError
 from stream.errors import FanpulseError
 
 Lang = Literal["zh", "en", "other"]
+
+URL, MENTION = "http", "@user"
 
 MAX_RECORD_BYTES = 262_144
 MAX_TEXT_CHARACTERS = 10_000
@@ -53,8 +54,7 @@ class Rejected(FanpulseError):
         self.community = community
 
 
-@dataclass(frozen=True, slots=True)
-class Comment:
+class Comment(NamedTuple):
     """A valid comment: `text` is cleaned, `author` is still the author's own name."""
 
     id: str
@@ -75,8 +75,8 @@ def _fit(name: str) -> str:
 
 
 _NO_CONTROL_CHARACTERS = r"^\P{Cc}*$"
-_Name = Annotated[str, Field(pattern=_NO_CONTROL_CHARACTERS), AfterValidator(_fit)]
-_RequiredName = Annotated[str, Field(min_length=1, pattern=_NO_CONTROL_CHARACTERS), AfterValidator(_fit)]
+_Name = Annotated[str, Field(min_length=1, pattern=_NO_CONTROL_CHARACTERS), AfterValidator(_fit)]
+_Reference = Annotated[str, Field(max_length=MAX_NAME_BYTES, pattern=_NO_CONTROL_CHARACTERS)]
 
 
 class Record(BaseModel):
@@ -84,13 +84,13 @@ class Record(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    id: _RequiredName
-    community: _RequiredName
+    id: _Name
+    community: _Name
     text: str
     created_at: Annotated[int | str, Field(union_mode="left_to_right")]
-    author: _Name | None = None
-    post_id: _Name | None = None
-    reply_to: _Name | None = None
+    author: _Reference | None = None
+    post_id: _Reference | None = None
+    reply_to: _Reference | None = None
     likes: Annotated[int, Field(ge=0)] | None = None
     lang: str | None = None
 
@@ -149,7 +149,7 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, c['loc'])) or 'record'}: {c['msg']}" for c in complaints)
 
 
-_COMMUNITY = TypeAdapter(_RequiredName, config=ConfigDict(strict=True))
+_COMMUNITY = TypeAdapter(_Name, config=ConfigDict(strict=True))
 
 
 def _community_of(content: Any) -> str:
@@ -190,15 +190,15 @@ def clean(text: str) -> str:
         text = _INVISIBLE.sub("", text)
     text = unicodedata.normalize("NFC", text)
     if "://" in text or "www." in text:
-        text = _URL.sub("http ", text)
+        text = _URL.sub(f"{URL} ", text)
     if "@" in text:
         # The space keeps the rest of a run-on name, or a combining character, from joining the placeholder.
-        text = _MENTION.sub("@user ", text)
+        text = _MENTION.sub(f"{MENTION} ", text)
     return " ".join(text.split())
 
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
-_ENGLISH = re.compile(r"@user|\bhttp\b|([A-Za-z]+)")
+_WORD = re.compile(r"[A-Za-z]+")
 # Letters of other scripts, and Latin ones that English has not: Latin with diacritics, Greek to Ethiopic and
 # beyond, kana (not the dot and the long mark, which Chinese fans use for decoration), hangul.
 _FOREIGN = re.compile(
@@ -212,11 +212,14 @@ def language(text: str, default: Lang) -> Lang:
     A Chinese character weighs as much as an English word or a letter of another script. More than a third in
     other scripts is `other` (a Chinese fan's の is not Japanese); else the greater part decides.
     """
-    han = sum(map(len, _HAN.findall(text)))
-    foreign = len(_FOREIGN.findall(text))
-    if not foreign and han * 2 > len(text):  # the usual case, decided without counting words
-        return "zh"
-    english = sum(map(bool, _ENGLISH.findall(text)))
+    text = text.replace(URL, "").replace(MENTION, "")
+    han = foreign = 0
+    if not text.isascii():
+        han = sum(map(len, _HAN.findall(text)))
+        foreign = len(_FOREIGN.findall(text))
+        if not foreign and han * 2 > len(text):  # the usual case, decided without counting words
+            return "zh"
+    english = len(_WORD.findall(text))
     if not han + foreign + english:
         return default
     if foreign * 3 > han + foreign + english:

@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import prod
 from typing import Annotated, Any, Literal, TypedDict
 
 import orjson
@@ -160,9 +161,7 @@ def negativity(task: Task, probabilities: Sequence[float]) -> float:
     Labels of a multilabel task are taken as independent, 1 - prod(1 - p); those of a multiclass task exclude
     each other, so theirs add up.
     """
-    absent, present = 1.0, 0.0
-    for label, probability in zip(task.labels, probabilities, strict=True):
-        if label in task.negative:
-            absent *= 1 - probability
-            present += probability
-    return round(1 - absent if task.kind == "multilabel" else min(present, 1.0), 6)
+    negative = [probabilities[at] for at in task.negative_at]
+    if task.kind == "multilabel":
+        return round(1 - prod([1 - probability for probability in negative]), 6)
+    return round(min(sum(negative), 1.0), 6)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import orjson
@@ -15,7 +16,7 @@ PRIMARY_TASK = "emotion"
 EMBEDDING = "embedding"
 
 
-@validated(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
+@validated(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Task:
     """One output of a model: a probability per label.
 
@@ -27,6 +28,11 @@ class Task:
     labels: Annotated[tuple[str, ...], MinLen(2)]
     negative: frozenset[str]
     thresholds: tuple[Annotated[float, Ge(0), Le(1)], ...] = ()
+
+    @cached_property
+    def negative_at(self) -> tuple[int, ...]:
+        """Positions of the negative labels among the labels."""
+        return tuple(at for at, label in enumerate(self.labels) if label in self.negative)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
