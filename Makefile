@@ -23,7 +23,7 @@ setup-training: .venv-training/installed  ## install torch and the rest of train
 
 test: setup setup-training  ## every test, real services included
 	$(BIN)/pytest --ignore=tests/training
-	@if [ -d tests/training ]; then .venv-training/bin/pytest tests/training; fi
+	.venv-training/bin/pytest --confcutdir=tests/training tests/training
 
 check: setup  ## formatting, types, architecture, lock files up to date
 	$(BIN)/ruff check

@@ -16,12 +16,15 @@ DOWNLOAD_TIMEOUT_S = 60
 
 
 def classpath() -> str:
-    """Java class path of the broker; downloads what is missing. Raises ServiceError on a wrong checksum."""
+    """Java class path of the broker; downloads what is missing. Raises ServiceError if that fails."""
     maven = MavenContext(timeout=DOWNLOAD_TIMEOUT_S)
     paths: list[str] = []
     for jar in LockFile.load(LOCK).dependencies:
         artifact = maven.project(jar.groupId, jar.artifactId).at_version(jar.version).artifact()
-        path = artifact.resolve()
+        try:
+            path = artifact.resolve()
+        except (RuntimeError, OSError) as error:  # not there, no network
+            raise ServiceError(f"Kafka's {artifact.filename} could not be downloaded: {error}") from error
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != jar.sha256:
