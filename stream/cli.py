@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Coroutine
+from importlib.util import find_spec
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -91,11 +92,15 @@ def log_to_stderr(settings: Settings) -> None:
 
 
 def main() -> None:
-    from deploy.local.cli import down, status, up
     from stream.audit_cli import audit
     from stream.look_cli import events, window
     from stream.replay_cli import replay
 
-    for command in (up, down, status, replay, audit, window, events):
+    for command in (replay, audit, window, events):
         app.command()(command)
+    if find_spec("deploy"):  # a checkout; the images hold no embedded stack
+        from deploy.local.cli import down, status, up
+
+        for local in (up, down, status):
+            app.command()(local)
     app()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -132,6 +133,7 @@ class Pipeline:
 
     def _enrich(self, scored: Sequence[Scored]) -> Iterator[tuple[Event, bytes]]:
         scored_at = datetime.fromtimestamp(self._clock(), UTC)
+        labelled: defaultdict[Model, Counter[str]] = defaultdict(Counter)
         for record, comment, scores, model in scored:
             event = enrich(
                 comment,
@@ -142,7 +144,11 @@ class Pipeline:
                 pseudonym_key=self._pseudonym_key,
                 include_text=self._include_text,
             )
+            labelled[model].update(event["labels"])
             yield event, dumps(event)
+        for model, counts in labelled.items():
+            for label, count in counts.items():
+                metrics.LABELLED.labels(model.name, model.version, label).inc(count)
 
 
 def _rejection(letter: DeadLetter) -> tuple[str, int]:

@@ -144,7 +144,7 @@ class Scorer:
             return [Rejected(Reason.MODEL_REFUSED, f"{model}: {refusal}")]
         for text, one in zip(texts, scores, strict=True):
             self._remember(model, text, one)
-        metrics.SCORED.labels(model.name, model.version).inc(len(texts))
+        _observe(model, scores)
         return list(scores)
 
     async def _doubt(self, model: Model) -> None:
@@ -208,3 +208,12 @@ def _probabilities(result: Any, task: str, texts: int, labels: int) -> list[tupl
 
 def _unavailable(error: InferenceServerException) -> Unavailable:
     return Unavailable("Triton", f"{error.status()}: {error.message()}")
+
+
+def _observe(model: Model, scores: Sequence[Scores]) -> None:
+    metrics.SCORED.labels(model.name, model.version).inc(len(scores))
+    for task in model.tasks:
+        for position, label in enumerate(task.labels):
+            histogram = metrics.SCORE.labels(model.name, model.version, task.name, label)
+            for one in scores:
+                histogram.observe(one[task.name][position])

@@ -95,19 +95,25 @@ def test_the_worker_image_refuses_to_start_with_the_public_pseudonym_key(
     assert "FANPULSE_PSEUDONYM_KEY must be set in production" in said
 
 
-@pytest.mark.timeout(1200)  # the first to use an image builds it
-async def test_the_cpu_image_serves_a_model_with_our_backend(buildah: Buildah, tmp_path: Path) -> None:
-    model = tiny_model.write(tmp_path).name
-    subprocess.run(["chmod", "--recursive", "a+rX", tmp_path], check=True)  # noqa: ASYNC221 - over at once
+@pytest.fixture
+def readable_models(tmp_path: Path) -> Path:
+    """A repository with the tiny model that any user may read."""
+    tiny_model.write(tmp_path)
+    subprocess.run(["chmod", "--recursive", "a+rX", tmp_path], check=True)
+    return tmp_path
+
+
+@pytest.mark.timeout(1200)
+async def test_the_cpu_image_serves_a_model_with_our_backend(buildah: Buildah, readable_models: Path) -> None:
     buildah.build("triton-cpu")
     image = json.loads(buildah("inspect", "--type", "image", "localhost/triton-cpu"))["OCIv1"]["config"]
     port = free_port()
     arguments = [*image["Entrypoint"], *image["Cmd"], "--allow-grpc=false", "--allow-metrics=false"]
     with buildah.container("triton-cpu") as (container, root):
         assert (root / "models").is_dir()
-        options = ["--volume", f"{tmp_path}:/models:ro"]
+        options = ["--volume", f"{readable_models}:/models:ro"]
         with buildah.running(container, *arguments, f"--http-port={port}", options=options):
-            assert await _loaded_models(port) == {model}
+            assert await _loaded_models(port) == {tiny_model.NAME}
 
 
 @tenacity.retry(
@@ -124,7 +130,6 @@ async def _loaded_models(port: int) -> set[str]:
 
 
 def test_the_gpu_image_finds_wheels_for_its_python_in_the_lock() -> None:
-    require("uv")
     lock = ROOT / "requirements/triton-gpu.txt"
     environment = {**os.environ, "UV_NATIVE_TLS": "1"}
     wanted = [
@@ -135,7 +140,10 @@ def test_the_gpu_image_finds_wheels_for_its_python_in_the_lock() -> None:
     ]
     target = ["--dry-run", "--target=unused", f"--requirement={lock}"]
     done = subprocess.run(
-        ["uv", "pip", "install", *wanted, *target], env=environment, capture_output=True, text=True
+        [Path(sys.executable).parent / "uv", "pip", "install", *wanted, *target],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert "onnxruntime-gpu" in done.stderr

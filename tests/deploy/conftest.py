@@ -1,0 +1,60 @@
+"""Helm, built with Go where it is not installed, and what it renders."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy" / "helm" / "fanpulse"
+EXAMPLES = ROOT / "deploy" / "helm" / "examples"
+TOOLS = ROOT / ".fanpulse" / "tools"
+HELM = "helm.sh/helm/v3/cmd/helm@v3.19.2"
+KUBERNETES = "1.34"
+
+Manifest = dict[str, Any]
+Render = Callable[..., list[Manifest]]
+
+
+class RenderingError(Exception):
+    """What helm says of values that cannot work."""
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    installed = shutil.which("helm", path=f"{os.environ['PATH']}:{TOOLS}")
+    if installed:
+        return Path(installed)
+    if shutil.which("go") is None:
+        reason = "neither helm nor go (to build it) is on PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    subprocess.run(["go", "install", HELM], env={**os.environ, "GOBIN": str(TOOLS)}, check=True)
+    return TOOLS / "helm"
+
+
+@pytest.fixture(scope="session")
+def render(helm: Path) -> Render:
+    """`render("minimal", **{"worker.replicas": 3})`: the manifests of an example with values set."""
+
+    def template(example: str, **values: object) -> list[Manifest]:
+        settings = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
+        chosen = [
+            "--namespace=fanpulse",
+            f"--kube-version={KUBERNETES}",
+            f"--values={EXAMPLES / example}.yaml",
+        ]
+        command = [helm, "template", "demo", CHART, *chosen, *settings]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RenderingError(done.stderr)
+        return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+
+    return template
