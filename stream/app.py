@@ -14,13 +14,14 @@ from faust.types import TP
 from redis.exceptions import RedisError
 
 from stream import connections, metrics, topics
-from stream.batches import Batch, BatchApp, Fences
+from stream.batches import BatchApp, Fences
 from stream.errors import ConfigurationError, FenceMoved, Interrupted, Unavailable
 from stream.health import HealthServer, Progress
 from stream.keys import Keys
 from stream.models import Models
 from stream.patience import Patience
 from stream.pipeline import Pipeline
+from stream.positions import Batch
 from stream.rejects import Rejects
 from stream.scorer import Scorer
 from stream.settings import Settings
@@ -40,7 +41,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._redis = connections.connect_redis(settings)
         self._keys = Keys(settings.redis_prefix)
-        self._scorer = scorer or Scorer.of(settings)
+        self.scorer = scorer or Scorer.of(settings)
         self._sink = Sink(
             self._redis,
             self._keys,
@@ -48,7 +49,7 @@ class Worker:
             minutes_kept_s=settings.minutes_kept_s,
             hours_kept_s=settings.hours_kept_s,
         )
-        self._models = Models(self._scorer, self._redis, self._keys, settings.models)
+        self._models = Models(self.scorer, self._redis, self._keys, settings.models)
         self._producer = AIOKafkaProducer(**connections.kafka_options(settings), acks="all", linger_ms=5)
         self._progress = Progress(settings.live_within_s)
         self._patience = Patience(settings.give_up_after_s, lambda: self._stopping, self._progress.moved)
@@ -56,7 +57,7 @@ class Worker:
         self._pipeline = Pipeline(
             settings,
             models=self._models,
-            scorer=self._scorer,
+            scorer=self.scorer,
             rejects=Rejects(self._producer, settings.rejected_topic),
             sink=self._sink,
             # A batch is left alone when its partition is taken away, not only when the process stops.
@@ -84,7 +85,7 @@ class Worker:
             loop.add_signal_handler(number, self._stopping.set)
         async with contextlib.AsyncExitStack() as closing:
             closing.push_async_callback(self._redis.aclose)
-            closing.push_async_callback(self._scorer.close)
+            closing.push_async_callback(self.scorer.close)
             closing.push_async_callback(self._health.stop)
             await self._listen()
             closing.push_async_callback(self._producer.stop)

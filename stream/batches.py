@@ -6,14 +6,13 @@ whole batches.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import aiokafka
 import faust
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from faust.transport.conductor import Conductor
 from faust.transport.drivers.aiokafka import (
@@ -25,23 +24,10 @@ from faust.transport.drivers.aiokafka import (
 )
 from faust.types import TP, ConsumerMessage
 
+from stream.positions import Batch, Positions, Recheck
+
 Fences = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 """Where each newly assigned partition is to be read from: its fence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Consecutive records of one partition.
-
-    It covers the offsets [position, end): `position` is where the batch before it ended, so offsets that the
-    log skips (compaction, transaction markers) belong to the batch that follows them.
-    """
-
-    tp: TP
-    position: int
-    end: int
-    records: Sequence[ConsumerRecord]
-    epoch: int
 
 
 class _ConsumerThread(AIOKafkaConsumerThread):
@@ -74,12 +60,7 @@ class BatchConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._next: dict[TP, int] = {}  # where the next batch begins
-        self._rechecked: dict[TP, int] = {}  # positions already fetched again because the log jumped there
-        self._epoch = 0
-        self._epochs: dict[TP, int] = {}
-        self._settled: dict[TP, int] = {}  # what the next commit says
-        self._done: dict[TP, int] = {}  # the fence, as far as this consumer knows
+        self._positions = Positions()
         self._positioned = False
         self._room = asyncio.Event()
 
@@ -90,29 +71,34 @@ class BatchConsumer(Consumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """After every assignment Faust asks for the committed offsets; the fence is what counts."""
-        assigned = set(self.assignment())
+        assigned = {TP(tp.topic, tp.partition) for tp in self.assignment()}
         fences = await self.app.fences(assigned)
-        for gone in self._next.keys() - assigned:
-            del self._next[gone], self._done[gone], self._epochs[gone]
+        self._positions.keep(assigned)
         for tp, fence in fences.items():
             await self.rewind(tp, fence)
         self._positioned = True
         return fences
 
+    async def perform_seek(self) -> None:
+        await super().perform_seek()
+        self._committed_offset.clear()  # what Kafka has may be ahead of the fence: commit the fence
+
     async def rewind(self, tp: TP, offset: int) -> None:
         """Read `tp` again from `offset`; batches of it already handed out are no longer current."""
-        self._begin(tp, offset)
-        self._rechecked.pop(tp, None)
-        self._settled.pop(tp, None)
+        self._positions.begin(tp, offset)
         await self._seek_to(tp, offset)
 
     def is_current(self, batch: Batch) -> bool:
         """False once the partition was revoked, assigned anew or rewound since the batch was fetched."""
-        return self._epochs.get(batch.tp) == batch.epoch
+        return self._positions.is_current(batch)
+
+    def settled(self, batch: Batch) -> None:
+        """Mark the batch's offsets as done: the next commit says so."""
+        self._positions.settle(batch)
 
     def owns(self, tp: TP) -> bool:
         """Whether `tp` is assigned to this consumer and positioned."""
-        return tp in self._next
+        return tp in self._positions
 
     @property
     def is_positioned(self) -> bool:
@@ -121,19 +107,9 @@ class BatchConsumer(Consumer):
 
     def lags(self) -> dict[TP, int]:
         """Records not yet settled, by assigned partition, as far as the last fetch knows."""
-        assigned = self._next.keys() & self.assignment()
+        assigned = self._positions.settled.keys() & self.assignment()
         ends = {tp: self.highwater(tp) for tp in assigned}
-        return {tp: max(0, end - self._done[tp]) for tp, end in ends.items() if end is not None}
-
-    def settled(self, batch: Batch) -> None:
-        """Mark the batch's offsets as done."""
-        if self.is_current(batch):
-            self._settled[batch.tp] = self._done[batch.tp] = batch.end
-
-    def _begin(self, tp: TP, offset: int) -> None:
-        self._epoch += 1
-        self._epochs[tp] = self._epoch
-        self._next[tp] = self._done[tp] = offset
+        return {tp: max(0, end - self._positions.settled[tp]) for tp, end in ends.items() if end is not None}
 
     async def _seek_to(self, tp: TP, offset: int) -> None:
         await self.seek_wait({TopicPartition(tp.topic, tp.partition): offset})
@@ -158,25 +134,11 @@ class BatchConsumer(Consumer):
             # What is dropped here is fetched again: a rebalance ends with a seek to the fence.
             if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
                 return
-            batch = await self._batch(tp, records)
-            if batch is not None:
-                yield tp, _message(batch, generation)
-
-    async def _batch(self, tp: TP, records: Sequence[ConsumerRecord]) -> Batch | None:
-        position = self._next.get(tp)
-        if position is None:
-            return None
-        if records[0].offset < position:
-            records = [record for record in records if record.offset >= position]
-            if not records:
-                return None
-        if records[0].offset > position and self._rechecked.get(tp) != position:
-            # A gap in the log, or records fetched before a seek took effect? Only a fetch after a seek tells.
-            self._rechecked[tp] = position
-            await self._seek_to(tp, position)
-            return None
-        end = self._next[tp] = records[-1].offset + 1
-        return Batch(tp, position, end, records, self._epochs[tp])
+            taken = self._positions.take(tp, records)
+            if isinstance(taken, Recheck):
+                await self._seek_to(tp, taken.position)
+            elif taken is not None:
+                yield tp, _message(taken, generation)
 
     async def _wait_for_room(self) -> None:
         """Wait until an agent takes a batch from a full queue; a second at most, to see a stop."""
@@ -198,12 +160,16 @@ class BatchConsumer(Consumer):
         """Faust would take offsets between two messages for acked work."""
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:  # noqa: ARG002
-        return list(self._settled)
+        return list(self._positions.settled)
 
     def _new_offset(self, tp: TP) -> int | None:
         self._acked.pop(tp, None)
         self._acked_index.pop(tp, None)
-        return self._settled.get(tp)
+        return self._positions.settled.get(tp)
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        committed: int | None = self._committed_offset[tp]
+        return offset != committed  # downwards too, when Redis went back in time
 
 
 def _message(batch: Batch, generation: int) -> ConsumerMessage:

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from aiokafka import ConsumerRecord
 
 from stream import metrics
-from stream.batches import Batch
 from stream.buckets import settlement
 from stream.comments import Comment, Lang, Reason, Rejected, decode
 from stream.events import Event, dumps, enrich
 from stream.model import Model
 from stream.models import Models
 from stream.patience import Patience
+from stream.positions import Batch
 from stream.rejects import DeadLetter, Rejects
 from stream.scorer import Scorer, Scores
 from stream.settings import Settings

@@ -180,6 +180,10 @@ class Deployment:
         """All records of the rejected topic."""
         return await self._read(self.rejected)
 
+    async def records(self) -> list[Any]:
+        """All records of the comment topic."""
+        return await self._read(self.topic)
+
     async def bucket(self, letter: str, partition: int = 0) -> dict[str, int]:
         """The fields of all minute (`m`) or hour (`h`) buckets of a partition, added up."""
         total: dict[str, int] = {}

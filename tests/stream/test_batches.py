@@ -1,0 +1,167 @@
+"""Faust fed by whole fetch batches, against a real broker and its traps."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from deploy.local import Kafka, Redis, Triton
+from stream import settings as settings_module
+from stream.app import Worker
+from stream.model import Model
+from stream.scorer import Scorer, Scores
+from tests.benchmarks.instant import InstantScorer
+from tests.stream.deployment import Deployment, comment, deployed, until
+
+
+@pytest.fixture
+async def deployment(
+    kafka: Kafka, redis_server: Redis, triton: Triton, tmp_path: Path
+) -> AsyncIterator[Deployment]:
+    async with deployed(kafka, redis_server, triton, tmp_path, batch_records=50) as deployment:
+        yield deployment
+
+
+class HeldScorer(InstantScorer):
+    """Answers only once it is let go."""
+
+    def hold(self) -> None:
+        self.asked = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def score(self, model: Model, texts: Sequence[str]) -> list[Scores]:  # type: ignore[override]
+        self.asked.set()
+        await self.let_go.wait()
+        return await super().score(model, texts)  # type: ignore[return-value]
+
+
+class RaisingScorer(InstantScorer):
+    async def score(self, model: Model, texts: Sequence[str]) -> list[Scores]:  # type: ignore[override]
+        raise ZeroDivisionError("a defect nobody thought of")
+
+
+def worker_here(deployment: Deployment, kind: type[Scorer], monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """A worker in this process, with a scorer of its own."""
+    for name, value in deployment.environment().items():
+        monkeypatch.setenv(name, value)
+    settings = settings_module.load()
+    return Worker(settings, kind.of(settings))
+
+
+async def test_what_an_aborted_transaction_wrote_has_no_effect_and_markers_leave_no_hole(
+    deployment: Deployment,
+) -> None:
+    async with AIOKafkaProducer(
+        bootstrap_servers=deployment.kafka.bootstrap, transactional_id=f"tx-{deployment.topic}"
+    ) as producer:
+        for turn in range(6):
+            await producer.begin_transaction()
+            for number in range(7):
+                await producer.send(deployment.topic, comment(turn * 7 + number), partition=0)
+            await (producer.abort_transaction() if turn % 2 else producer.commit_transaction())
+    await deployment.send([comment(100)])
+    await deployment.worker()
+    await deployment.settled(6 * 8 + 1)  # seven records and a marker each, then one more
+    events = await deployment.events()
+    assert [event["id"] for event in events] == [
+        *(f"comment-{turn * 7 + number}" for turn in (0, 2, 4) for number in range(7)),
+        "comment-100",
+    ]
+
+
+async def test_offsets_that_compaction_took_are_passed(
+    tmp_path: Path, redis_server: Redis, triton: Triton
+) -> None:
+    quick = {"log.cleaner.backoff.ms": 100, "log.cleaner.min.cleanable.ratio": 0.01}
+    async with Kafka(tmp_path / "kafka", properties=quick) as kafka:
+        deployment = Deployment(kafka, redis_server, triton, tmp_path)
+        await deployment.create_topics(**{"cleanup.policy": "compact", "segment.bytes": str(2**20)})
+        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+            for number in range(600):
+                key = b"same" if 50 <= number < 550 else str(number).encode()
+                value = comment(number, padding="x" * 8000)  # several segments: the newest is never compacted
+                await producer.send(deployment.topic, value, key=key, partition=0)
+        before = len(await deployment.records())
+
+        async def compacted() -> bool:
+            return len(await deployment.records()) < before - 200
+
+        await until(compacted, what="the log to be compacted")
+        left = [record.offset for record in await deployment.records()]
+        await deployment.worker(batch_records=50)
+        await deployment.settled(600)
+        assert [event["source"]["offset"] for event in await deployment.events()] == left
+        for worker in deployment.workers:
+            await worker.stop()
+        await deployment.client.aclose()
+
+
+async def test_an_agent_that_raises_stops_the_worker_with_its_batch_unacknowledged(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deployment.send([comment(number) for number in range(10)])
+    worker = worker_here(deployment, RaisingScorer, monkeypatch)
+    with pytest.raises(ZeroDivisionError):
+        await worker.run()
+    assert await deployment.fence() == 0
+    assert not await deployment.committed()
+    assert await deployment.events() == []
+
+
+async def test_a_stop_while_scoring_settles_the_batch_and_commits_it(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deployment.send([comment(number) for number in range(30)])
+    worker = worker_here(deployment, HeldScorer, monkeypatch)
+    scorer: HeldScorer = worker.scorer  # type: ignore[assignment]
+    scorer.hold()
+    running = asyncio.create_task(worker.run())
+    await asyncio.wait_for(scorer.asked.wait(), 60)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await deployment.fence() == 0
+    scorer.let_go.set()
+    await asyncio.wait_for(running, 60)
+    assert await deployment.fence() == 30
+    assert await deployment.committed() == 30
+    assert len(await deployment.events()) == 30
+
+
+async def test_a_partition_taken_away_while_a_batch_is_in_flight_is_settled_once(
+    kafka: Kafka, redis_server: Redis, triton: Triton, tmp_path: Path
+) -> None:
+    async with deployed(kafka, redis_server, triton, tmp_path, partitions=2, batch_records=20) as deployment:
+        for partition in range(2):
+            await deployment.send([comment(number) for number in range(1500)], partition)
+        await deployment.worker()
+        await deployment.settled(20)
+        await deployment.worker()  # joins while the first one works: a rebalance
+        for partition in range(2):
+            await deployment.settled(1500, partition)
+            events = await deployment.events(partition)
+            assert [event["source"]["offset"] for event in events] == list(range(1500))
+            assert (await deployment.bucket("m", partition))["n"] == 1500
+
+
+async def test_commits_never_run_ahead_of_the_fence(deployment: Deployment) -> None:
+    await deployment.send([comment(number) for number in range(2000)])
+    await deployment.worker()
+
+    async def all_settled() -> bool:
+        committed = await deployment.committed() or 0
+        assert committed <= await deployment.fence()
+        return committed == 2000
+
+    await until(all_settled, what="everything to be committed")
+
+
+async def test_a_topic_made_anew_below_its_fence_stops_the_worker_with_the_reason(
+    deployment: Deployment,
+) -> None:
+    await deployment.client.hset(deployment.keys.partition(deployment.topic, 0).fence, "next", 500)
+    worker = await deployment.worker()
+    assert await asyncio.wait_for(worker.process.wait(), 60) == 2
+    assert "the log ends at 0" in worker.log.read_text()
