@@ -24,7 +24,10 @@ class EncodedRows(Dataset[dict[str, Any]]):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"input_ids": self.ids[index], **{name: values[index] for name, values in self.targets.items()}}
+        return {
+            "input_ids": self.ids[index],
+            **{name: values[index] for name, values in self.targets.items()},
+        }
 
 
 class Collator:
@@ -42,6 +45,8 @@ class Collator:
             ids[row, :length] = torch.tensor(example["input_ids"], dtype=torch.int64)
             mask[row, :length] = 1
         targets = {
-            name: torch.stack([example[name] for example in examples]) for name in examples[0] if name != "input_ids"
+            name: torch.stack([example[name] for example in examples])
+            for name in examples[0]
+            if name != "input_ids"
         }
         return {"input_ids": ids, "attention_mask": mask, **targets}

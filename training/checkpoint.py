@@ -31,7 +31,9 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     with replacing_folder(folder) as aside:
         checkpoint.model.encoder.config.save_pretrained(aside)
         checkpoint.tokenizer.save_pretrained(aside)
-        save_file({k: v.contiguous() for k, v in checkpoint.model.state_dict().items()}, aside / "model.safetensors")
+        save_file(
+            {k: v.contiguous() for k, v in checkpoint.model.state_dict().items()}, aside / "model.safetensors"
+        )
         write_json(
             aside / "meta.json",
             {

@@ -23,7 +23,7 @@ def label_weights(targets: Array, kind: Literal["multilabel", "multiclass"]) -> 
         weights = np.sqrt((said - present) / np.maximum(present, 1))
     else:
         weights = said / np.maximum(present, 1) / targets.shape[1]
-    return np.clip(weights, 1 / MOST_WEIGHT, MOST_WEIGHT).astype(np.float32)
+    return np.asarray(np.clip(weights, 1 / MOST_WEIGHT, MOST_WEIGHT), dtype=np.float32)
 
 
 def task_loss(
@@ -42,7 +42,9 @@ def task_loss(
         each = each * (truth - torch.sigmoid(logits)).abs() ** FOCUS
     loss = _mean(torch.where(said, each, torch.zeros_like(each)).sum(dim=1), rows)
     if choice:
-        loss = loss + choice * _mean(_choice(logits, truth, said, "plain", weights), rows & (truth.sum(dim=1) > 0))
+        loss = loss + choice * _mean(
+            _choice(logits, truth, said, "plain", weights), rows & (truth.sum(dim=1) > 0)
+        )
     return loss
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
 from training.labels import Task
@@ -27,15 +28,19 @@ def probabilities(logits: Array, task: Task) -> Array:
 
 def one_label(targets: Array) -> bool:
     """Whether every row of a set carries exactly one hard label: then its prediction is the best known label."""
-    return bool((np.nansum(targets, axis=1) == 1).all() and np.isin(targets[~np.isnan(targets)], (0, 1)).all())
+    return bool(
+        (np.nansum(targets, axis=1) == 1).all() and np.isin(targets[~np.isnan(targets)], (0, 1)).all()
+    )
 
 
-def chosen(probabilities_: Array, targets: Array) -> "np.ndarray[Any, np.dtype[np.int64]]":
+def chosen(probabilities_: Array, targets: Array) -> NDArray[np.int64]:
     """The most probable label of each row among those its set knows."""
-    return np.where(np.isnan(targets), -np.inf, probabilities_).argmax(axis=1)
+    return np.asarray(np.where(np.isnan(targets), -np.inf, probabilities_).argmax(axis=1))
 
 
-def score(probabilities_: Array, targets: Array, task: Task, thresholds: Sequence[float] | None = None) -> dict[str, Any]:
+def score(
+    probabilities_: Array, targets: Array, task: Task, thresholds: Sequence[float] | None = None
+) -> dict[str, Any]:
     """Accuracy, macro-F1 and figures by label of one set; only the labels the set knows count."""
     labels = [index for index in range(len(task.labels)) if not np.isnan(targets[:, index]).all()]
     if one_label(targets):
@@ -47,7 +52,9 @@ def score(probabilities_: Array, targets: Array, task: Task, thresholds: Sequenc
         truth = (np.nan_to_num(targets[:, labels]) >= 0.5).astype(int)
         guess = (probabilities_[:, labels] >= cut[labels]).astype(int)
         wanted = list(range(len(labels)))
-    precision, recall, f1, support = precision_recall_fscore_support(truth, guess, labels=wanted, zero_division=0)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, guess, labels=wanted, zero_division=0
+    )
     return {
         "rows": len(targets),
         "accuracy": float(accuracy_score(truth, guess)),
@@ -63,7 +70,10 @@ def score(probabilities_: Array, targets: Array, task: Task, thresholds: Sequenc
 
 
 def by_source(
-    probabilities_: Mapping[str, Array], targets: Mapping[str, Array], sources: Sequence[str], heads: Mapping[str, Task],
+    probabilities_: Mapping[str, Array],
+    targets: Mapping[str, Array],
+    sources: Sequence[str],
+    heads: Mapping[str, Task],
     thresholds: Mapping[str, Sequence[float]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """{"task/source": score} for every source that says something about the task."""

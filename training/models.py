@@ -22,13 +22,21 @@ class Classifier(nn.Module):
     """ids and mask, int64 [B,T] -> {"logits": {task: float [B, labels]}, "embedding": float [B,D] of unit length}."""
 
     def __init__(
-        self, encoder: nn.Module, heads: Mapping[str, Task], *, embedding: int, pooling: Pooling, dropout: float
+        self,
+        encoder: nn.Module,
+        heads: Mapping[str, Task],
+        *,
+        embedding: int,
+        pooling: Pooling,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.encoder, self.tasks, self.pooling = encoder, dict(heads), pooling
         self.project = nn.Linear(encoder.config.hidden_size, embedding)
         self.dropout = nn.Dropout(dropout)
-        self.heads = nn.ModuleDict({name: nn.Linear(embedding, len(task.labels)) for name, task in heads.items()})
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(embedding, len(task.labels)) for name, task in heads.items()}
+        )
         self.loss: LossKind = "plain"
         self.choice = 0.0
         for name, task in heads.items():  # not part of a checkpoint: they belong to the data
@@ -57,7 +65,12 @@ class Classifier(nn.Module):
         if targets:
             losses = [
                 task_loss(
-                    logits[name].float(), targets[name], task, self.loss, getattr(self, f"weights_{name}"), self.choice
+                    logits[name].float(),
+                    targets[name],
+                    task,
+                    self.loss,
+                    getattr(self, f"weights_{name}"),
+                    self.choice,
                 )
                 for name, task in self.tasks.items()
             ]

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -22,9 +21,19 @@ class NgramConfig(PretrainedConfig):
     model_type = "ngrams"
 
     def __init__(
-        self, vocab_size: int = 8192, buckets: int = 65536, hidden_size: int = 32, orders: int = 3, **rest: Any
+        self,
+        vocab_size: int = 8192,
+        buckets: int = 65536,
+        hidden_size: int = 32,
+        orders: int = 3,
+        **rest: Any,
     ) -> None:
-        self.vocab_size, self.buckets, self.hidden_size, self.orders = vocab_size, buckets, hidden_size, orders
+        self.vocab_size, self.buckets, self.hidden_size, self.orders = (
+            vocab_size,
+            buckets,
+            hidden_size,
+            orders,
+        )
         super().__init__(**{"pad_token_id": 0, **rest})
 
 
@@ -40,7 +49,7 @@ class NgramEncoder(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.1)
+            nn.init.normal_(module.weight, std=0.2)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> BaseModelOutputWithPooling:
         """int64 [B,T] and its 0/1 mask -> hidden [B,T,H]; an n-gram that reaches into the padding counts as none."""
@@ -52,7 +61,8 @@ class NgramEncoder(PreTrainedModel):
             code = code * self.config.vocab_size + ids[:, offset : offset + length]
             grams = self.grams(code * MIX % self.config.buckets)
             hidden = hidden + grams * present[:, offset : offset + length]
-        total = hidden.sum(dim=1) / present.sum(dim=1).clamp(min=1)  # reach adds zeros
+        # the root keeps the spread of a sum of independent n-grams alike for short and long texts
+        total = hidden.sum(dim=1) / present.sum(dim=1).clamp(min=1).sqrt()
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=total)
 
 
@@ -60,7 +70,9 @@ AutoConfig.register(NgramConfig.model_type, NgramConfig)
 AutoModel.register(NgramConfig, NgramEncoder)
 
 
-def character_tokenizer(texts: Iterable[str], *, size: int = 8192, max_tokens: int = 128) -> PreTrainedTokenizerFast:
+def character_tokenizer(
+    texts: Iterable[str], *, size: int = 8192, max_tokens: int = 128
+) -> PreTrainedTokenizerFast:
     """One token a character after NFKC and lower case; the rarest characters beyond `size` are [UNK]."""
     normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip()])
     counts = Counter(character for text in texts for character in normalizer.normalize_str(text))
@@ -69,7 +81,7 @@ def character_tokenizer(texts: Iterable[str], *, size: int = 8192, max_tokens: i
         vocabulary[character] = len(vocabulary)
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizer
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?s:.)"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?m:.)"), "isolated")
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", model_max_length=max_tokens
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from training import readers, rows
+from training import readers, rows, weak
 from training.errors import DataError
 from training.files import replacing_folder, write_json
 from training.labels import TASKS, Task
@@ -23,12 +23,18 @@ def read_source(source: Source, file: str, data: Path, seed: int) -> Rows:
     path = data / file
     if source.format == "rows":
         return rows.read(path, TASKS).named(source.name)
-    records = readers.reader(source.format, path)(path, source.columns)
+    if source.weak is not None:
+        how = source.weak
+        records = weak.lovelorn(path, how.files, how.words, how.sad, how.happy, seed)
+    else:
+        records = readers.reader(source.format, path)(path, source.columns)
     if source.mask_emoticons:
         records = (record._replace(text=without_emoticons(record.text)) for record in records)
     found = readers.to_rows(records, path, source.name, source.task, TASKS[source.task], source.mapping)
     if source.mask_words:
-        found = found.with_texts(without_words(found.texts, source.mask_words, share=source.mask_share, seed=seed))
+        found = found.with_texts(
+            without_words(found.texts, source.mask_words, share=source.mask_share, seed=seed)
+        )
     return found
 
 
@@ -41,6 +47,8 @@ def split_source(source: Source, data: Path, seed: int) -> dict[str, Rows]:
             parts[split] = read_source(source, origin, data, seed)
         elif origin:
             train, parts[split] = _split(train, origin, source.task, seed)
+    if source.most is not None and len(train) > source.most:
+        train = train.select(sorted(np.random.default_rng(seed).permutation(len(train))[: source.most]))
     return {"train": train, **parts}
 
 
@@ -62,7 +70,12 @@ def fingerprint(path: Path) -> str:
 
 
 def fingerprints(recipe: Recipe, data: Path) -> dict[str, str]:
-    files = [f for source in recipe.source for f in (source.train, source.dev, source.test) if isinstance(f, str)]
+    files = [
+        file
+        for source in recipe.source
+        for file in (source.weak.files if source.weak else (source.train, source.dev, source.test))
+        if isinstance(file, str)
+    ]
     for file in files:
         if not (data / file).exists():
             raise DataError(data / file, "no such file; name the folder of the data with --data")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from training.errors import DataError
 from training.labels import Task
-from training.rows import Rows, target
+from training.rows import Array, Rows, target
 
 
 class Record(NamedTuple):
@@ -46,7 +46,7 @@ def read_text(path: Path, encoding: str) -> str:
         return raw.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        hint = f'; it reads as GB18030: set encoding = "gb18030"' if _decodes(raw, "gb18030") else ""
+        hint = '; it reads as GB18030: set encoding = "gb18030"' if _decodes(raw, "gb18030") else ""
         raise DataError(path, f"is not {encoding}{hint}", line=line) from error
 
 
@@ -65,7 +65,9 @@ def delimited(path: Path, columns: Columns) -> Iterator[Record]:
     _require(path, columns, reader.fieldnames or ())
     for row in reader:
         if row[columns.text] is None or None in row:
-            raise DataError(path, f"does not have {len(reader.fieldnames or ())} fields", line=reader.line_num)
+            raise DataError(
+                path, f"does not have {len(reader.fieldnames or ())} fields", line=reader.line_num
+            )
         yield Record(reader.line_num, row[columns.text], _labels(row, columns))
 
 
@@ -187,7 +189,7 @@ def to_rows(
 
     Raises DataError for a label the mapping does not know, for a file of one class, and for one without rows.
     """
-    texts: dict[str, np.ndarray[Any, np.dtype[np.float32]]] = {}
+    texts: dict[str, Array] = {}
     labels_seen: set[str] = set()
     for record in records:
         strange = [label for label in record.labels if label not in mapping]
@@ -202,5 +204,7 @@ def to_rows(
     if not texts:
         raise DataError(path, "holds no row with a text")
     if len(labels_seen) < 2:
-        raise DataError(path, f"all rows carry one label, {labels_seen.pop()}: nothing to learn or to measure")
+        raise DataError(
+            path, f"all rows carry one label, {labels_seen.pop()}: nothing to learn or to measure"
+        )
     return Rows(list(texts), [source] * len(texts), {key: np.stack(list(texts.values()))})

@@ -18,6 +18,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Weak(Section):
+    """How lovelorn posts are found in `files`: see `weak.lovelorn`."""
+
+    files: tuple[str, ...]
+    words: tuple[str, ...]
+    sad: tuple[str, ...]
+    happy: tuple[str, ...]
+
+
 class Source(Section):
     """One published set. `dev` and `test` are files of their own, or shares of `train` split off with the seed."""
 
@@ -26,12 +35,14 @@ class Source(Section):
     dev: str | float = 0.0
     test: str | float = 0.0
     format: Format | Literal["rows"] = "table"  # rows: a table this system wrote, soft targets and all
+    weak: Weak | None = None  # builds the labels instead; `train` is then the files' folder
     task: str = ""
-    labels: str | dict[str, str] = ""           # the name of a published mapping, or raw label -> target label
+    labels: str | dict[str, str] = ""  # the name of a published mapping, or raw label -> target label
     columns: Columns = Columns()
     mask_emoticons: bool = False
-    mask_words: tuple[str, ...] = ()            # key words that gave the weak label ...
-    mask_share: float = 0.5                     # ... hidden in this share of the texts
+    mask_words: tuple[str, ...] = ()  # key words that gave the weak label ...
+    mask_share: float = 0.5  # ... hidden in this share of the texts
+    most: int | None = None  # train rows kept, drawn with the seed: for a quick model, or a set too large
     leaks: Literal["stop", "drop", "allow"] = "stop"  # train rows that nearly repeat a held-out text
 
     @property
@@ -78,13 +89,13 @@ class Schedule(Section):
     batch: int = 64
     accumulation: int = 1
     rate: float = 2e-5
-    warmup: float = 0.1                # share of all steps
+    warmup: float = 0.1  # share of all steps
     decay: float = 0.01
     loss: tuple[LossKind, ...] = ("plain",)
-    choice: float = 0.0                # weight of the cross entropy among the labels a set knows
-    every: int | None = None           # steps between evaluations; none: once an epoch
-    patience: int | None = None        # evaluations without a better score before it stops
-    best_by: str = "score"             # score: the mean macro-F1 of all tasks and sources on dev
+    choice: float = 0.0  # weight of the cross entropy among the labels a set knows
+    every: int | None = None  # steps between evaluations; none: once an epoch
+    patience: int | None = None  # evaluations without a better score before it stops
+    best_by: str = "score"  # score: the mean macro-F1 of all tasks and sources on dev
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
 
@@ -93,9 +104,10 @@ class Shipping(Section):
 
     model: str
     languages: tuple[str, ...]
-    floor: dict[str, float] = {}       # metric on dev, such as `emotion.macro_f1` -> least value
+    floor: dict[str, float] = {}  # metric on dev, such as `emotion.macro_f1` -> least value
     int8: Literal["none", "weights", "static"] = "weights"
     queue_delay_us: int = 2000
+    failures: str = ""  # known failures, for the model card
 
 
 class Recipe(Section):

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from training.errors import DataError
 from training.files import replacing
 from training.labels import Task
 
-Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,15 @@ def unknown(count: int, task: Task) -> Array:
 
 def target(task: Task, present: Iterable[str], known: Iterable[str]) -> Array:
     """One row's target, float32 [labels]: 1 for `present`, 0 for the rest of `known`, NaN elsewhere."""
-    row = unknown(1, task)[0]
+    row = np.full(len(task.labels), np.nan, dtype=np.float32)
     row[[task.index(label) for label in known]] = 0.0
     row[[task.index(label) for label in present]] = 1.0
     return row
 
 
-def known(targets: Array) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
+def known(targets: Array) -> NDArray[np.bool_]:
     """Rows whose set says something about the task, bool [rows]."""
-    return ~np.isnan(targets).all(axis=1)
+    return np.asarray(~np.isnan(targets).all(axis=1))
 
 
 def concat(parts: Sequence[Rows], tasks: Mapping[str, Task]) -> Rows:

@@ -73,6 +73,7 @@ def arguments(schedule: Schedule, seed: int, folder: Path) -> TrainingArguments:
         greater_is_better=True,
         seed=seed,
         data_seed=seed,
+        train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         report_to=[],
     )
@@ -84,7 +85,9 @@ class MetricsFile(TrainerCallback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any
+    ) -> None:
         if state.is_world_process_zero and logs:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
@@ -92,8 +95,12 @@ class MetricsFile(TrainerCallback):
 
 def dev_metrics(recipe: Recipe, dev: Rows) -> Any:
     def compute(prediction: EvalPrediction) -> dict[str, float]:
-        logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
-        probabilities = {name: metrics.probabilities(logits[name], task) for name, task in recipe.heads.items()}
+        logits = (
+            prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+        )
+        probabilities = {
+            name: metrics.probabilities(logits[name], task) for name, task in recipe.heads.items()
+        }
         return metrics.overall(metrics.by_source(probabilities, dev.targets, dev.sources, recipe.heads))
 
     return compute
@@ -103,13 +110,17 @@ def predict(model: Classifier, rows: EncodedRows, pad: int, batch: int = 256) ->
     """Logits per task, float32 [rows, labels]; rows run in order of length, which wastes no padding."""
     collate, device = Collator(pad), next(model.parameters()).device
     order = sorted(range(len(rows)), key=lambda index: len(rows.ids[index]))
-    found = {name: np.empty((len(rows), len(task.labels)), np.float32) for name, task in model.tasks.items()}
+    found: dict[str, Array] = {
+        name: np.empty((len(rows), len(task.labels)), np.float32) for name, task in model.tasks.items()
+    }
     model.eval()
     with torch.inference_mode():
         for start in range(0, len(order), batch):
             part = order[start : start + batch]
             inputs = collate([{"input_ids": rows.ids[index]} for index in part])
-            for name, logits in model(**{key: value.to(device) for key, value in inputs.items()})["logits"].items():
+            for name, logits in model(**{key: value.to(device) for key, value in inputs.items()})[
+                "logits"
+            ].items():
                 found[name][part] = logits.float().cpu().numpy()
     return found
 
@@ -140,7 +151,9 @@ def fit(recipe: Recipe, splits: Splits, run: Path, loss: LossKind, *, resume: bo
     return trainer
 
 
-def train(recipe: Recipe, splits: Splits, run: Path, fingerprints: dict[str, str], *, resume: bool = False) -> Path:
+def train(
+    recipe: Recipe, splits: Splits, run: Path, fingerprints: dict[str, str], *, resume: bool = False
+) -> Path:
     """Fits, calibrates, tunes thresholds and writes `run/model`; returns that folder."""
     run.mkdir(parents=True, exist_ok=True)
     best = max(
@@ -151,7 +164,8 @@ def train(recipe: Recipe, splits: Splits, run: Path, fingerprints: dict[str, str
     dev = splits["dev"].targets
     fits = {name: calibration.fit(logits[name], dev[name], task) for name, task in recipe.heads.items()}
     calibrated = {
-        name: metrics.probabilities(fits[name].apply(logits[name]), task) for name, task in recipe.heads.items()
+        name: metrics.probabilities(fits[name].apply(logits[name]), task)
+        for name, task in recipe.heads.items()
     }
     meta = {
         "data": fingerprints,
@@ -166,5 +180,7 @@ def train(recipe: Recipe, splits: Splits, run: Path, fingerprints: dict[str, str
         if task.kind == "multilabel"
     }
     model = best.model.eval().cpu()
-    checkpoint.save(checkpoint.Checkpoint(model, best.processing_class, recipe, fits, cuts, meta), run / "model")
+    checkpoint.save(
+        checkpoint.Checkpoint(model, best.processing_class, recipe, fits, cuts, meta), run / "model"
+    )
     return run / "model"
