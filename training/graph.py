@@ -30,7 +30,9 @@ class Scorer(nn.Module):
         scores = []
         for name, task in self.model.tasks.items():
             logits = output["logits"][name] * getattr(self, f"scale_{name}") + getattr(self, f"shift_{name}")
-            scores.append(torch.sigmoid(logits) if task.kind == "multilabel" else torch.softmax(logits, dim=-1))
+            scores.append(
+                torch.sigmoid(logits) if task.kind == "multilabel" else torch.softmax(logits, dim=-1)
+            )
         return (*scores, output["embedding"])
 
 
