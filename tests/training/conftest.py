@@ -1,0 +1,97 @@
+"""Invented posts in every label, and a recipe whose model is trained in seconds."""
+
+import csv
+import itertools
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+WHO = ("我", "室友", "妈妈", "老板", "隔壁的小孩", "前排粉丝", "弟弟", "班长")
+WHEN = ("今天", "昨晚", "刚刚", "上周末", "早上", "散场以后", "放学路上", "下雨的时候")
+FEELINGS = {
+    "angry": ("气得直拍桌子", "太过分了真想骂人", "火冒三丈", "气到发抖"),
+    "happy": ("笑得合不拢嘴", "开心到转圈", "高兴得唱起歌来", "乐了一整天"),
+    "sad": ("哭湿了枕头", "难过得吃不下饭", "心里空落落的", "眼泪停不下来"),
+    "fear": ("怕得不敢关灯", "紧张得手心冒汗", "担心得睡不着", "慌得腿软"),
+    "surprise": ("惊得张大了嘴", "完全没想到会这样", "吓了一跳居然是真的", "意外得说不出话"),
+    "neutral": ("去超市买了牛奶", "把窗户擦了一遍", "坐三路车回家", "按时交了表格"),
+}
+ENDS = ("。", "！", "……", "，就这样。", "，你们呢？")
+
+
+def posts(count: int, labels: tuple[str, ...] = tuple(FEELINGS), seed: int = 1) -> list[tuple[str, str]]:
+    """(text, label), all texts different, the labels in turn."""
+    chooser = random.Random(seed)
+    found: dict[str, str] = {}
+    for label in itertools.cycle(labels):
+        if len(found) == count:
+            break
+        parts = (chooser.choice(WHEN), chooser.choice(WHO), chooser.choice(FEELINGS[label]), chooser.choice(ENDS))
+        found.setdefault("".join(parts), label)
+    return list(found.items())
+
+
+WriteCsv = Callable[[str, list[tuple[str, str]]], Path]
+
+
+@pytest.fixture
+def write_csv(tmp_path: Path) -> WriteCsv:
+    def write(name: str, rows: list[tuple[str, str]]) -> Path:
+        path = tmp_path / name
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("text", "label"), *rows])
+        return path
+
+    return write
+
+
+RECIPE = """
+name = "tiny"
+about = "A model that tests train."
+tasks = ["emotion", "sentiment"]
+
+[encoder]
+name = "ngrams"
+config = { vocab_size = 400, buckets = 2048, hidden_size = 16, orders = 2 }
+pooling = "pooled"
+embedding = 128
+
+[train]
+epochs = 4
+batch = 16
+rate = 2e-2
+
+[[source]]
+name = "feelings"
+train = "feelings.csv"
+dev = 0.2
+test = 0.2
+task = "emotion"
+labels = "smp2020"
+leaks = "allow"
+
+[[source]]
+name = "moods"
+train = "moods.csv"
+dev = 0.2
+test = 0.2
+task = "sentiment"
+labels = { happy = "positive", sad = "negative" }
+leaks = "allow"
+
+[export]
+model = "tiny"
+languages = ["zh"]
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, write_csv: WriteCsv) -> Path:
+    """The path of a small recipe; its data stand beside it."""
+    write_csv("feelings.csv", posts(300))
+    write_csv("moods.csv", posts(120, ("happy", "sad"), seed=2))
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path

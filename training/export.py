@@ -1,0 +1,122 @@
+"""export: a trained checkpoint -> a version in a Triton model folder, once parity and the quality gate agree."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from training import card, gate, graph, int8, metrics, parity, rows, triton
+from training.batches import EncodedRows
+from training.checkpoint import Checkpoint, load
+from training.errors import RecipeError
+from training.exported import Exported
+from training.files import replacing_folder, write_json, write_text
+from training.recipe import Shipping
+from training.rows import Rows
+from training.train import predict
+
+CALIBRATION_BATCHES = 16
+
+
+def write_tokenizer(checkpoint: Checkpoint, path: Path) -> None:
+    """The checkpoint's own tokenizer with truncation inside and without padding."""
+    tokenizer = type(checkpoint.tokenizer.backend_tokenizer).from_str(
+        checkpoint.tokenizer.backend_tokenizer.to_str()
+    )
+    tokenizer.enable_truncation(checkpoint.recipe.encoder.max_tokens)
+    tokenizer.no_padding()
+    tokenizer.save(str(path))
+
+
+def calibration_errors(checkpoint: Checkpoint, test: Rows) -> dict[str, dict[str, float]]:
+    """ECE per task on rows that calibration has not seen, before and after it."""
+    encoded = EncodedRows(test, checkpoint.tokenizer, checkpoint.recipe.encoder.max_tokens)
+    logits = predict(checkpoint.model, encoded, checkpoint.tokenizer.pad_token_id or 0)
+    return {
+        name: {
+            when: metrics.calibration_error(metrics.probabilities(values, task), test.targets[name], task)
+            for when, values in (
+                ("before", logits[name]),
+                ("after", checkpoint.calibration[name].apply(logits[name])),
+            )
+        }
+        for name, task in checkpoint.recipe.heads.items()
+        if rows.known(test.targets[name]).any()
+    }
+
+
+def prove(
+    checkpoint: Checkpoint, shipping: Shipping, folder: Path, splits: dict[str, Rows]
+) -> dict[str, Any]:
+    """Writes model.onnx and tokenizer.json into `folder` and returns what was measured; raises ParityError."""
+    texts = splits["test"].texts[:: max(1, len(splits["test"]) // parity.TEXTS)][: parity.TEXTS]
+    write_tokenizer(checkpoint, folder / "tokenizer.json")
+    with tempfile.TemporaryDirectory() as aside:
+        plain = Path(aside)
+        shutil.copy(folder / "tokenizer.json", plain)
+        graph.write_onnx(graph.Scorer(checkpoint.model, checkpoint.calibration), plain / "model.onnx")
+        exported = Exported(plain)
+        parity.tokens(checkpoint, exported, texts)
+        difference = parity.fp32(checkpoint, exported, texts)
+        calibration = splits["train"].texts[:: max(1, len(splits["train"]) // (64 * CALIBRATION_BATCHES))]
+        batches = [
+            exported.batch(calibration[start : start + 64]) for start in range(0, len(calibration), 64)
+        ]
+        int8.quantize(
+            plain / "model.onnx", folder / "model.onnx", shipping.int8, batches[:CALIBRATION_BATCHES]
+        )
+        before = parity.figures(checkpoint, exported.score(splits["test"].texts), splits["test"])
+    small = Exported(folder)
+    after = parity.figures(checkpoint, small.score(splits["test"].texts), splits["test"])
+    return {
+        "test": after,
+        "parity": {
+            "texts": len(texts),
+            "fp32": difference,
+            "neighbours": parity.neighbours(small, texts[:256]),
+            "int8_lost_macro_f1": parity.int8(before, after),
+        },
+        "size": {"onnx_bytes": (folder / "model.onnx").stat().st_size},
+    }
+
+
+def export(run: Path, models: Path, *, version: int | None = None) -> Path:
+    """Adds a version to `models/<name>` and returns its folder; nothing is written unless every check passes."""
+    checkpoint = load(run / "model")
+    shipping = checkpoint.recipe.export
+    if shipping is None:
+        raise RecipeError(f"recipe {checkpoint.recipe.name} has no [export] section")
+    gate.above_floors(checkpoint.meta["dev"], shipping.floor)
+    splits = {
+        split: rows.read(run / "data" / f"{split}.parquet", checkpoint.recipe.heads)
+        for split in ("train", "test")
+    }
+    model = models / shipping.model
+    standing = triton.versions(model)
+    number = version or max(standing, default=0) + 1
+    with replacing_folder(model / str(number)) as folder:
+        figures = {
+            **triton.declaration(checkpoint),
+            "recipe": checkpoint.recipe.name,
+            "data": checkpoint.meta["data"],
+            "seed": checkpoint.recipe.seed,
+            "dev": checkpoint.meta["dev"],
+            **prove(checkpoint, shipping, folder, splits),
+            "ece": calibration_errors(checkpoint, splits["test"]),
+        }
+        older = [other for other in standing if other < number]
+        if older:
+            replaced = parity.figures(
+                checkpoint, Exported(model / str(max(older))).score(splits["test"].texts), splits["test"]
+            )
+            gate.not_worse(figures["test"], replaced, max(older))
+        write_json(folder / "metrics.json", figures)
+    text = triton.config(
+        triton.versions(model),
+        serve=number,
+        languages=shipping.languages,
+        queue_delay_us=shipping.queue_delay_us,
+    )
+    write_text(model / "config.pbtxt", text)
+    write_text(model / "README.md", card.card(checkpoint.recipe, number, figures, shipping.failures))
+    return model / str(number)

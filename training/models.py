@@ -1,0 +1,78 @@
+"""One encoder, several heads, one embedding: the module that Trainer trains and `export` traces.
+
+The encoder is any `transformers` model called as `encoder(input_ids, attention_mask)`; the module knows nothing of
+tokenizers, files or metrics.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.labels import Task
+from training.losses import task_loss
+from training.recipe import LossKind
+
+Pooling = Literal["mean", "first", "pooled"]
+
+
+class Classifier(nn.Module):
+    """ids and mask, int64 [B,T] -> {"logits": {task: float [B, labels]}, "embedding": float [B,D] of unit length}."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        heads: Mapping[str, Task],
+        *,
+        embedding: int,
+        pooling: Pooling,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.tasks, self.pooling = encoder, dict(heads), pooling
+        self.project = nn.Linear(encoder.config.hidden_size, embedding)
+        self.dropout = nn.Dropout(dropout)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(embedding, len(task.labels)) for name, task in heads.items()}
+        )
+        self.loss: LossKind = "plain"
+        self.choice = 0.0
+        for name, task in heads.items():  # not part of a checkpoint: they belong to the data
+            self.register_buffer(f"weights_{name}", torch.ones(len(task.labels)), persistent=False)
+
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The vector [B,D] that every head reads, before it is scaled to unit length."""
+        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        return functional.gelu(self.project(self.dropout(self._pool(output, attention_mask))))
+
+    def _pool(self, output: Any, attention_mask: Tensor) -> Tensor:
+        if self.pooling == "pooled":
+            pooled: Tensor = output.pooler_output
+            return pooled
+        hidden: Tensor = output.last_hidden_state
+        if self.pooling == "first":
+            return hidden[:, 0]
+        present = attention_mask.to(hidden.dtype).unsqueeze(-1)
+        return (hidden * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **targets: Tensor) -> dict[str, Any]:
+        """With targets per task (float [B, labels], NaN unknown) there is also a `loss`, the sum over tasks."""
+        vector = self.embed(input_ids, attention_mask)
+        logits = {name: head(self.dropout(vector)) for name, head in self.heads.items()}
+        output: dict[str, Any] = {"logits": logits, "embedding": functional.normalize(vector, dim=-1)}
+        if targets:
+            losses = [
+                task_loss(
+                    logits[name].float(),
+                    targets[name],
+                    task,
+                    self.loss,
+                    getattr(self, f"weights_{name}"),
+                    self.choice,
+                )
+                for name, task in self.tasks.items()
+            ]
+            output = {"loss": torch.stack(losses).sum(), **output}
+        return output

@@ -1,0 +1,187 @@
+"""A recipe: a small TOML file naming data, tasks, encoder and schedule; every value can be overridden by `--set`."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from training.errors import RecipeError
+from training.labels import MAPPINGS, TASKS, Task
+from training.readers import Columns, Format
+
+RECIPES = Path(__file__).parent / "recipes"
+LossKind = Literal["plain", "balanced", "focal"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Weak(Section):
+    """How lovelorn posts are found in `files`: see `weak.lovelorn`."""
+
+    files: tuple[str, ...]
+    words: tuple[str, ...]
+    sad: tuple[str, ...]
+    happy: tuple[str, ...]
+
+
+class Source(Section):
+    """One published set. `dev` and `test` are files of their own, or shares of `train` split off with the seed."""
+
+    name: str
+    train: str
+    dev: str | float = 0.0
+    test: str | float = 0.0
+    format: Format | Literal["rows"] = "table"  # rows: a table this system wrote, soft targets and all
+    weak: Weak | None = None  # builds the labels instead; `train` is then the files' folder
+    task: str = ""
+    labels: str | dict[str, str] = ""  # the name of a published mapping, or raw label -> target label
+    columns: Columns = Columns()
+    mask_emoticons: bool = False
+    mask_words: tuple[str, ...] = ()  # key words that gave the weak label ...
+    mask_share: float = 0.5  # ... hidden in this share of the texts
+    most: int | None = None  # train rows kept, drawn with the seed: for a quick model, or a set too large
+    leaks: Literal["stop", "drop", "allow"] = "stop"  # train rows that nearly repeat a held-out text
+
+    @property
+    def mapping(self) -> dict[str, str]:
+        return self.labels if isinstance(self.labels, dict) else dict(MAPPINGS[self.labels])
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Source":
+        if self.format == "rows":
+            return self
+        if self.task not in TASKS:
+            raise ValueError(f"source {self.name}: task {self.task!r} is none of {', '.join(TASKS)}")
+        if isinstance(self.labels, str) and self.labels not in MAPPINGS:
+            raise ValueError(f"source {self.name}: labels {self.labels!r} is none of {', '.join(MAPPINGS)}")
+        strange = set(self.mapping.values()) - set(TASKS[self.task].labels)
+        if strange:
+            raise ValueError(f"source {self.name}: {self.task} has no label {', '.join(sorted(strange))}")
+        return self
+
+
+class Lora(Section):
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.05
+    modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+
+
+class Encoder(Section):
+    """`name`: a Hugging Face name or local folder; or a model type to build anew from `config`."""
+
+    name: str
+    config: dict[str, Any] | None = None
+    pooling: Literal["mean", "first", "pooled"] = "mean"
+    embedding: int = Field(256, ge=128, le=384)
+    dropout: float = 0.1
+    max_tokens: int = Field(128, le=128)
+    lora: Lora | None = None
+
+
+class Schedule(Section):
+    """`loss` with several kinds trains each and keeps the one that is best on dev."""
+
+    epochs: float = 3
+    batch: int = 64
+    accumulation: int = 1
+    rate: float = 2e-5
+    warmup: float = 0.1  # share of all steps
+    decay: float = 0.01
+    loss: tuple[LossKind, ...] = ("plain",)
+    choice: float = 0.0  # weight of the cross entropy among the labels a set knows
+    every: int | None = None  # steps between evaluations; none: once an epoch
+    patience: int | None = None  # evaluations without a better score before it stops
+    best_by: str = "score"  # score: the mean macro-F1 of all tasks and sources on dev
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+
+class Shipping(Section):
+    """What `export` writes, and the floor below which it refuses to."""
+
+    model: str
+    languages: tuple[str, ...]
+    floor: dict[str, float] = {}  # metric on dev, such as `emotion.macro_f1` -> least value
+    int8: Literal["none", "weights", "static"] = "weights"
+    queue_delay_us: int = 2000
+    failures: str = ""  # known failures, for the model card
+
+
+class Recipe(Section):
+    name: str
+    about: str
+    seed: int = 42
+    tasks: tuple[str, ...]
+    source: tuple[Source, ...]
+    encoder: Encoder
+    train: Schedule = Schedule()
+    export: Shipping | None = None
+
+    @property
+    def heads(self) -> dict[str, Task]:
+        """Task by recipe key, in the order of the outputs."""
+        return {name: TASKS[name] for name in self.tasks}
+
+    @model_validator(mode="after")
+    def _tasks_exist(self) -> "Recipe":
+        for name in self.tasks:
+            if name not in TASKS:
+                raise ValueError(f"task {name!r} is none of {', '.join(TASKS)}")
+        names = [source.name for source in self.source]
+        if len(set(names)) < len(names):
+            raise ValueError("two sources share a name")
+        return self
+
+
+def find(name: str) -> Path:
+    """A recipe by path, or by name among those that come with the package."""
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
+        raise RecipeError(f"no recipe {name}; there are {known}, or give the path of a .toml file")
+    return path
+
+
+def load(name: str, overrides: list[str] | None = None) -> Recipe:
+    """Reads a recipe and applies `key.path=value` overrides; values are TOML, bare words are strings."""
+    path = find(name)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: {error}") from error
+    for override in overrides or []:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise RecipeError(f"--set {override}: write it as key=value, for example train.epochs=2")
+        _put(values, key.strip().split("."), _value(value.strip()), override)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "recipe"
+        raise RecipeError(f"{path}: {place}: {first['msg']}") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(values: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+    """Sources are addressed by name: `source.smp2020-usual.leaks=drop`."""
+    place: Any = values
+    for key in keys[:-1]:
+        if isinstance(place, list):
+            place = next((item for item in place if item.get("name") == key), None)
+        else:
+            place = place.setdefault(key, {})
+        if not isinstance(place, dict | list):
+            raise RecipeError(f"--set {override}: the recipe has nothing called {key}")
+    if isinstance(place, list):
+        raise RecipeError(f"--set {override}: name the source, then the value")
+    place[keys[-1]] = value
