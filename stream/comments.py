@@ -180,8 +180,10 @@ _INVISIBLE = re.compile(
     f"|\u200d(?![{_PICTURE}])|(?<![{_PICTURE}\ufe0f])\u200d"
 )
 # ASCII only, and no brackets: Chinese text and emoticons follow a URL without a space.
-_URL = re.compile(r"(?:https?://|www\.)[\w.~:/?#@!$&'()*+,;=%-]*[\w/#=&%~+-]", re.ASCII | re.IGNORECASE)
-_MENTION = re.compile(r"(?<![A-Za-z0-9._+-])@[\w-]{1,30}")  # Weibo's names have 30 characters at most
+_URL = re.compile(
+    r"(?:https?://|www\.)\w(?:[\w.~:/?#@!$&'()*+,;=%-]*[\w/#=&%~+-])?", re.ASCII | re.IGNORECASE
+)
+_MENTION = re.compile(r"(?<![A-Za-z0-9._+-])(?:@[\w-]{1,30})+")  # Weibo's names have 30 characters at most
 
 
 def clean(text: str) -> str:
@@ -198,19 +200,20 @@ def clean(text: str) -> str:
 
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
-_WORD = re.compile(r"[A-Za-z]+")
-# Letters of other scripts, and Latin ones that English has not: Latin with diacritics, Greek to Ethiopic and
-# beyond, kana (not the dot and the long mark, which Chinese fans use for decoration), hangul.
+_WORD = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+")
+# Other scripts: Greek to Ethiopic and beyond, hangul, and kana but for the dot and the long mark, which
+# decorate Chinese too.
 _FOREIGN = re.compile(
-    "[\u00c0-\u02af\u0370-\u1fff\u3041-\u309f\u30a1-\u30fa\u3131-\u318e\uac00-\ud7a3\uff66-\uff9d]"
+    "[\u0370-\u1dff\u1f00-\u1fff\u3041-\u309f\u30a1-\u30fa\u3131-\u318e\uac00-\ud7a3\uff66-\uff9d]"
 )
 
 
 def language(text: str, default: Lang) -> Lang:
     """Language by script of a cleaned text; `default` where it has no letters.
 
-    A Chinese character weighs as much as an English word or a letter of another script. More than a third in
-    other scripts is `other` (a Chinese fan's の is not Japanese); else the greater part decides.
+    Latin script counts as English. A Chinese character weighs as much as a Latin word or a letter of another
+    script. More than a third in other scripts is `other` (a fan's の alone is not Japanese); else the greater
+    part decides.
     """
     text = text.replace(URL, "").replace(MENTION, "")
     han = foreign = 0
