@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import assert_never
 
 from stream.alerts.past import Counts, Past
@@ -20,7 +20,7 @@ from stream.alerts.rules import (
 )  # fmt: skip
 
 # Moods wander by themselves: the least standard deviation believed between two stretches of time.
-_LEAST_SPREAD = 0.02
+_LEAST_SPREAD = 0.01
 _LEAST_DAYS = 3
 _LEAST_HOURS = 24
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
@@ -58,7 +58,7 @@ def judge(rule: Rule, past: Past, crowd: Crowd | None = None) -> Judgement | Non
     """Judge the minute; None where there is too little to judge by."""
     if isinstance(rule, Silence):
         return _silence(rule, past)
-    window = 1440 if isinstance(rule, Week) else 60 if isinstance(rule, Spike | Robust) else rule.window
+    window = 1440 if isinstance(rule, Week) else 60 if isinstance(rule, Robust) else rule.window
     now = past.hours(0, 23) if isinstance(rule, Week) else past.stretch(window)
     if now.n < rule.least_comments:
         return None
@@ -72,13 +72,15 @@ def judge(rule: Rule, past: Past, crowd: Crowd | None = None) -> Judgement | Non
             usual = before.share(rule.of)
             return _rise(rule, now, usual, sqrt(usual * (1 - usual) / before.n))
         case Spike():
-            shares = _shares(rule, [past.hour(back) for back in range(1, rule.hours + 1)])
-            return _rise(rule, now, fmean(shares), stdev(shares)) if len(shares) >= rule.hours / 2 else None
+            shares = _shares(rule, [past.hours(back) for back in range(1, rule.hours + 1)])
+            return (
+                _rise(rule, now, fmean(shares), _deviation(shares)) if len(shares) >= rule.hours / 2 else None
+            )
         case Week():
             days = _shares(rule, [past.hours(24 * day, 24 * day + 23) for day in range(1, 8)])
-            return _rise(rule, now, fmean(days), stdev(days)) if len(days) >= _LEAST_DAYS else None
+            return _rise(rule, now, fmean(days), _deviation(days)) if len(days) >= _LEAST_DAYS else None
         case Robust():
-            shares = _shares(rule, [past.hour(back) for back in range(1, 169)])
+            shares = _shares(rule, [past.hours(back) for back in range(1, 169)])
             if len(shares) < _LEAST_HOURS:
                 return None
             middle = median(shares)
@@ -103,6 +105,11 @@ def _rise(rule: Shift | Spike | Week | Robust, now: Counts, usual: float, spread
     value = now.share(rule.of)
     numbers = _numbers(now) | {"deviations": round((value - usual) / deviation, 2)}
     return Judgement(value, limit, usual, numbers)
+
+
+def _deviation(shares: Sequence[float]) -> float:
+    mean = fmean(shares)
+    return sqrt(sum((share - mean) ** 2 for share in shares) / (len(shares) - 1))
 
 
 def _shares(rule: Spike | Week | Robust, stretches: Sequence[Counts]) -> list[float]:

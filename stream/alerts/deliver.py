@@ -1,4 +1,4 @@
-"""Takes alerts from the outbox to their channels, at least once; what a channel refuses becomes a dead letter.
+"""Takes alerts from the outbox to their channels, at least once; what is refused becomes a dead letter.
 
 Webhooks carry the change's key as idempotency key, so a receiver can drop what a crash made us send again.
 """
@@ -129,9 +129,9 @@ class Courier:
 
 
 def sign(body: bytes, secret: str, at: float) -> str:
-    """`t=<epoch s>,v1=<hex>`: HMAC-SHA256 of `<t>.<body>`; a receiver refuses what is old or does not match."""
-    moment = str(int(at))
-    return f"t={moment},v1={hmac.new(secret.encode(), moment.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
+    """`t=<epoch s>,v1=<hex>`: HMAC-SHA256 of `<t>.<body>`; receivers refuse what is old or does not match."""
+    signed = hmac.new(secret.encode(), f"{int(at)}.".encode() + body, hashlib.sha256)
+    return f"t={int(at)},v1={signed.hexdigest()}"
 
 
 def alertmanager_alert(alert: Alert) -> dict[str, Any]:

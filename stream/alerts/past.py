@@ -1,8 +1,8 @@
 """What one community did up to a minute, as running totals: any stretch of time is one subtraction. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,14 @@ MINUTES_BACK = 180
 HOURS_BACK = 192
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """Comments in a stretch of time."""
 
     n: int
     negative: int
-    negativity: float  # summed
-    labels: Mapping[str, int]
+    negativity: int  # summed, in millionths
+    carrying: tuple[int, ...]  # one count per label
+    labels: tuple[str, ...]
 
     def share(self, of: str) -> float:
         """The share that is `negative`, the mean `negativity`, or the share that carries an emotion."""
@@ -30,8 +30,8 @@ class Counts:
         if of == "negative":
             return self.negative / self.n
         if of == "negativity":
-            return self.negativity / self.n
-        return self.labels.get(of, 0) / self.n
+            return self.negativity / self.n / MILLIONTHS
+        return self.carrying[self.labels.index(of)] / self.n if of in self.labels else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Series:
     first_hour: int
     hours: NDArray[np.int64]
     labels: tuple[str, ...]
+    hours_asked: dict[tuple[int, int], Counts] = field(default_factory=dict)
 
     @classmethod
     def of_counts(
@@ -89,28 +90,27 @@ class Past:
         end = (self.minute - self.series.first_minute) // MINUTE + 1 - ago
         return self._between(self.series.minutes, end - minutes, end)
 
-    def hour(self, back: int) -> Counts:
-        """A closed hour: 1 is the last one to end before the past 60 minutes began, or with them."""
-        last = (self.minute - 59 * MINUTE) // HOUR
-        row = last - self.series.first_hour // HOUR - back
-        return self._between(self.series.hours, row, row + 1)
-
-    def hours(self, first_back: int, last_back: int) -> Counts:
-        """Closed hours from `first_back` to `last_back`, both included, as one."""
+    def hours(self, first_back: int, last_back: int | None = None) -> Counts:
+        """Clock hours, both included: 1 is the last one to end before the past 60 minutes began."""
         last = (self.minute - 59 * MINUTE) // HOUR - self.series.first_hour // HOUR
-        return self._between(self.series.hours, last - last_back, last - first_back + 1)
+        return self._hours(last - (last_back or first_back), last - first_back + 1)
 
     def same_hour(self, days_ago: int) -> Counts:
         """The clock hour of this minute, whole, on an earlier day."""
         row = (self.minute - self.series.first_hour) // HOUR - 24 * days_ago
-        return self._between(self.series.hours, row, row + 1)
+        return self._hours(row, row + 1)
+
+    def _hours(self, start: int, end: int) -> Counts:
+        asked = self.series.hours_asked
+        if (start, end) not in asked:
+            asked[start, end] = self._between(self.series.hours, start, end)
+        return asked[start, end]
 
     def _between(self, totals: NDArray[np.int64], start: int, end: int) -> Counts:
         top = len(totals) - 1
         difference = totals[min(max(end, 0), top)] - totals[min(max(start, 0), top)]
-        n, negative, negativity, *labels = difference.tolist()
-        counted = dict(zip(self.series.labels, labels, strict=True))
-        return Counts(n, negative, negativity / MILLIONTHS, counted)
+        n, negative, negativity, *carrying = difference.tolist()
+        return Counts(n, negative, negativity, tuple(carrying), self.series.labels)
 
 
 def _running(rows: NDArray[np.int64]) -> NDArray[np.int64]:

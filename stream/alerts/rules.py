@@ -122,9 +122,10 @@ class Shift(_Rise):
 
 
 class Spike(_Rise):
-    """The last hour stands out of the hours before."""
+    """The window, an hour at most, stands out of the clock hours before."""
 
     kind: Literal["spike"]
+    window: Window = 60
     hours: int = Field(12, ge=3, le=48)
 
 
