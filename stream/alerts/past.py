@@ -58,13 +58,19 @@ class Series:
 
     @classmethod
     def of_buckets(
-        cls, minute: int, minutes: Mapping[int, Mapping[str, int]], hours: Mapping[int, Mapping[str, int]]
+        cls,
+        minute: int,
+        minutes: Mapping[int, Mapping[str, int]],
+        hours: Mapping[int, Mapping[str, int]],
+        *,
+        since: int | None = None,
     ) -> Self:
-        """Take what is known up to `minute` (epoch s) from buckets: start → fields."""
+        """Take from buckets (start → fields) what judging minutes `since` to `minute` (epoch s) needs."""
+        since = minute if since is None else since
         fields = {name for bucket in (*minutes.values(), *hours.values()) for name in bucket}
         labels = tuple(sorted(name for name in fields if name.startswith("l:")))
-        first_minute = minute - (MINUTES_BACK - 1) * MINUTE
-        first_hour = minute // HOUR * HOUR - HOURS_BACK * HOUR
+        first_minute = since - (MINUTES_BACK - 1) * MINUTE
+        first_hour = since // HOUR * HOUR - HOURS_BACK * HOUR
         names = (*COUNTED, *labels)
         return cls.of_counts(
             first_minute,

@@ -231,11 +231,10 @@ class Rules(_Strict):
         return rule.channels
 
 
-def load(path: Path, environment: Mapping[str, str] = os.environ) -> Rules:
-    """Read and check a rules file.
+def load(path: Path, environment: Mapping[str, str] | None = os.environ) -> Rules:
+    """Read and check a rules file; without an `environment` it may lack the channels' secrets.
 
-    Raises ConfigurationError naming the file and every rule and field at fault, secrets not in the
-    environment included.
+    Raises ConfigurationError naming the file and every rule and field at fault.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -247,7 +246,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Rules:
         raise ConfigurationError(f"{path}: {faults}") from None
     for channel in rules.channel:
         variable = {"webhook": "secret_env", "apprise": "url_env"}.get(channel.kind)
-        if variable and not environment.get(name := getattr(channel, variable)):
+        if variable and environment is not None and not environment.get(name := getattr(channel, variable)):
             raise ConfigurationError(f"{path}: channel {channel.name!r}: {variable}: {name} is not set")
     return rules
 

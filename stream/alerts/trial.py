@@ -32,6 +32,7 @@ _BUSIEST_AT_REST = 0.12  # share of the negative comments that five authors writ
 
 START = 1_767_225_600  # midnight UTC
 DAYS_BEFORE, DAYS_JUDGED = 7, 2
+JUDGED = range(START, START + DAYS_JUDGED * 86_400, MINUTE)
 RATE = 1.0  # comments a second and community
 _DURATIONS_S: dict[TurnKind, int] = {
     "souring": 5400, "spike": 3600, "drift": 6 * HOUR, "brigade": 3600, "silence": 3600, "joy": 5400,
@@ -97,12 +98,11 @@ def attempt(rules: Sequence[Rule], seeds: Sequence[int]) -> Trial:
 
 def judge_storyline(rules: Sequence[Rule], seed: int) -> list[Told]:
     """All that the rules would have told on one storyline."""
-    minutes = range(START, START + DAYS_JUDGED * 86_400, MINUTE)
     turns = turns_of(seed)
     told: list[Told] = []
     for community in COMMUNITIES:
         series, pasted = draw(seed, community, turns)
-        told += replay(rules, community, series, minutes, partial(_crowd, series, pasted))
+        told += replay(rules, community, series, JUDGED, partial(_crowd, series, pasted))
     return told
 
 

@@ -115,3 +115,18 @@ class Watch:
         known.minutes = {at: f for at, f in known.minutes.items() if at > minute - MINUTES_BACK * MINUTE}
         known.hours = {at: f for at, f in known.hours.items() if at > minute - (HOURS_BACK + 1) * HOUR}
         return Series.of_buckets(minute, known.minutes, known.hours)
+
+
+async def history(fp: Fanpulse, since: int, until: int) -> dict[str, Series]:
+    """Every community's counts in [since, until) (epoch s, whole minutes), with the past they are judged by.
+
+    Minutes and hours that are not kept any more count as empty. Raises Unavailable.
+    """
+    reader = History(fp.redis, fp.keys, fp.topic)
+    known: dict[str, Series] = {}
+    for community in await fp.communities():
+        with answered():
+            minutes = await reader.buckets(community, since - MINUTES_BACK * MINUTE, until, "m")
+            hours = await reader.buckets(community, since - HOURS_BACK * HOUR, until, "h")
+        known[community] = Series.of_buckets(until - MINUTE, minutes, hours, since=since)
+    return known
