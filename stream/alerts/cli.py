@@ -115,10 +115,11 @@ def dead(
 @app.command()
 def backtest(
     rules: RulesFile = _DEFAULT_RULES,
-    since: Annotated[datetime | None, typer.Option("--from", help="Start of the history judged, UTC.")] = None,
+    since: Annotated[datetime | None, typer.Option("--from", help="Start of the history, UTC.")] = None,
     until: Annotated[datetime | None, typer.Option("--to", help="Its end; now if not given.")] = None,
     storylines: Annotated[
-        int | None, typer.Option(min=1, help="Judge this many invented stories instead, whose turns are known.")
+        int | None,
+        typer.Option(min=1, help="Judge this many invented stories, whose turns are known."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first story; the others follow.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Write charts to this HTML file.", dir_okay=False)] = None,
@@ -133,6 +134,7 @@ def backtest(
     from stream.buckets import MINUTE
     from stream.cli import fail, load_settings, run
     from stream.errors import ConfigurationError
+    from stream.storyline import COMMUNITIES
 
     console = Console()
     try:
@@ -144,7 +146,7 @@ def backtest(
         console.print(report.trial_table(result), report.rules_table(result.true_alerts, result.false_alerts))
         if plot:
             turns = trial.turns_of(seed)
-            known = {community: trial.draw(seed, community, turns)[0] for community in trial.COMMUNITIES}
+            known = {community: trial.draw(seed, community, turns)[0] for community in COMMUNITIES}
             told = trial.judge_storyline(watched, seed)
             report.write_charts(plot, known, trial.JUDGED, told, turns)
         return

@@ -30,8 +30,8 @@ _STYLE = Style(
 def trial_table(trial: Trial) -> Table:
     """Per kind of turn: how many were found, how many in time, and after how long."""
     table = Table(
-        title=f"precision {trial.precision:.3f} · recall within {FOUND_WITHIN_S / 60:.0f} min {trial.recall():.3f} · "
-        f"{trial.false_per_week:.2f} false alerts a community-week ({trial.community_weeks:.0f} weeks)"
+        title=f"precision {trial.precision:.3f} · recall within {FOUND_WITHIN_S / 60:.0f} min "
+        f"{trial.recall():.3f} · {trial.false_per_week:.2f} false alerts a community-week ({trial.community_weeks:.0f} weeks)"
     )
     for heading in ("turn", "planned", "found", "in time", "delay: median", "longest"):
         table.add_column(heading, justify="left" if heading == "turn" else "right")
@@ -69,7 +69,9 @@ def write_charts(
         for community, series in known.items()
     ]
     page = "\n".join(chart.render(is_unicode=True, disable_xml_declaration=True) for chart in charts)
-    path.write_text(f'<!doctype html><meta charset="utf-8"><title>fanpulse</title>\n{page}\n', encoding="utf-8")
+    path.write_text(
+        f'<!doctype html><meta charset="utf-8"><title>fanpulse</title>\n{page}\n', encoding="utf-8"
+    )
 
 
 def _chart(
