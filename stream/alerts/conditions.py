@@ -81,10 +81,7 @@ def judge(rule: Rule, past: Past, crowd: Crowd | None = None) -> Judgement | Non
             return _rise(rule, now, fmean(days), _deviation(days)) if len(days) >= _LEAST_DAYS else None
         case Robust():
             shares = _shares(rule, [past.hours(back) for back in range(1, 169)])
-            if len(shares) < _LEAST_HOURS:
-                return None
-            middle = median(shares)
-            return _rise(rule, now, middle, _MAD_TO_SIGMA * median(abs(share - middle) for share in shares))
+            return _rise(rule, now, *_robust(shares)) if len(shares) >= _LEAST_HOURS else None
         case Volume():
             return _volume(rule, now, past)
         case Concentration():
@@ -105,6 +102,13 @@ def _rise(rule: Shift | Spike | Week | Robust, now: Counts, usual: float, spread
     value = now.share(rule.of)
     numbers = _numbers(now) | {"deviations": round((value - usual) / deviation, 2)}
     return Judgement(value, limit, usual, numbers)
+
+
+def _robust(shares: Sequence[float]) -> tuple[float, float]:
+    """Median and median absolute deviation, the latter scaled to a standard deviation: a few hours that were
+    sour themselves do not hide the next ones."""
+    middle = median(shares)
+    return middle, _MAD_TO_SIGMA * median([abs(share - middle) for share in shares])
 
 
 def _deviation(shares: Sequence[float]) -> float:
@@ -129,9 +133,9 @@ def _volume(rule: Volume, now: Counts, past: Past) -> Judgement | None:
 
 def _silence(rule: Silence, past: Past) -> Judgement | None:
     """Expected: the mean of the hour at this time on other days, or of the 3 hours before while days lack."""
-    days = [past.same_hour(days_ago) for days_ago in range(1, 8)]
-    known = [day.n for day in days if day.n]
-    per_minute = fmean(known) / 60 if len(known) >= _LEAST_DAYS else past.hours(1, 3).n / 180
+    known = [day for day in range(1, 8) if past.hours(24 * day - 12, 24 * day + 11).n]
+    usual = [past.same_hour(day).n for day in known]
+    per_minute = fmean(usual) / 60 if len(usual) >= _LEAST_DAYS else past.hours(1, 3).n / 180
     expected = per_minute * rule.window
     if expected < rule.least_comments:
         return None

@@ -29,10 +29,12 @@ _STYLE = Style(
 
 def trial_table(trial: Trial) -> Table:
     """Per kind of turn: how many were found, how many in time, and after how long."""
-    table = Table(
-        title=f"precision {trial.precision:.3f} · recall within {FOUND_WITHIN_S / 60:.0f} min "
-        f"{trial.recall():.3f} · {trial.false_per_week:.2f} false alerts a community-week ({trial.community_weeks:.0f} weeks)"
+    figures = (
+        f"precision {trial.precision:.3f}",
+        f"recall within {FOUND_WITHIN_S / 60:.0f} min {trial.recall():.3f}",
+        f"{trial.false_per_week:.2f} false alerts a community-week ({trial.community_weeks:.0f} weeks)",
     )
+    table = Table(title=" · ".join(figures))
     for heading in ("turn", "planned", "found", "in time", "delay: median", "longest"):
         table.add_column(heading, justify="left" if heading == "turn" else "right")
     for kind, delays, planned in by_kind(trial):

@@ -122,7 +122,7 @@ class Shift(_Rise):
 
 
 class Spike(_Rise):
-    """The window, an hour at most, stands out of the clock hours before."""
+    """The window, an hour at most, stands out of the clock hours before, by their median."""
 
     kind: Literal["spike"]
     window: Window = 60

@@ -15,7 +15,7 @@ from stream.alerts import wording
 from stream.alerts.alert import DATA_MISSING, Alert
 from stream.alerts.conditions import Judgement, judge, wants_crowd
 from stream.alerts.deliver import Courier
-from stream.alerts.leader import Lease
+from stream.alerts.leader import LEASE_S, Lease
 from stream.alerts.lifecycle import Change, Track, after_gap, step
 from stream.alerts.past import Past
 from stream.alerts.rules import Concentration, Rule, load
@@ -36,12 +36,19 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """One replica. `clock` gives epoch seconds."""
+    """One replica. `clock` gives epoch seconds; a leader that is dead for `lease_s` is succeeded."""
 
-    def __init__(self, fp: Fanpulse, rules_path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        fp: Fanpulse,
+        rules_path: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        lease_s: float = LEASE_S,
+    ) -> None:
         self._watch = Watch(fp)
         self._store = Store(fp.redis, fp.keys)
-        self._lease = Lease(fp.redis, fp.keys)
+        self._lease = Lease(fp.redis, fp.keys, lease_s=lease_s)
         self._courier = Courier(self._store)
         self._clock = clock
         self._rules_path = rules_path
