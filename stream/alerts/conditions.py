@@ -73,9 +73,7 @@ def judge(rule: Rule, past: Past, crowd: Crowd | None = None) -> Judgement | Non
             return _rise(rule, now, usual, sqrt(usual * (1 - usual) / before.n))
         case Spike():
             shares = _shares(rule, [past.hours(back) for back in range(1, rule.hours + 1)])
-            return (
-                _rise(rule, now, fmean(shares), _deviation(shares)) if len(shares) >= rule.hours / 2 else None
-            )
+            return _rise(rule, now, *_robust(shares)) if len(shares) >= rule.hours / 2 else None
         case Week():
             days = _shares(rule, [past.hours(24 * day, 24 * day + 23) for day in range(1, 8)])
             return _rise(rule, now, fmean(days), _deviation(days)) if len(days) >= _LEAST_DAYS else None
