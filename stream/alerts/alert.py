@@ -67,7 +67,7 @@ class Alert(_Frozen):
     Times are event time, by the minute.
     """
 
-    schema_version: Literal[1] = Field(1, alias="schema", description="Version of this format.")
+    schema_version: Literal[1] = Field(default=1, alias="schema", description="Version of this format.")
     id: str = Field(description="Rule, community and first minute (epoch seconds), joined by slashes.")
     rule: str
     kind: str
