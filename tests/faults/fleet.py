@@ -123,7 +123,9 @@ class Fleet:
         try:
             code = await asyncio.to_thread(process.wait, _LEAVES_WITHIN_S)
         except subprocess.TimeoutExpired:
-            self.exits.append(f"worker-{seat.number} did not leave within {_LEAVES_WITHIN_S:g} s of {how.name}")
+            self.exits.append(
+                f"worker-{seat.number} did not leave within {_LEAVES_WITHIN_S:g} s of {how.name}"
+            )
             process.kill()
             process.wait()
         else:

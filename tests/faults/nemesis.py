@@ -23,7 +23,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.traffic import Traffic
 
 CLOCK_STEP_S = 7200
-PRODUCERS_OFF_S = 5 * 3600
+PRODUCERS_OFF_S = (-5 * 3600, 50 * 60)  # a broker refuses what is an hour ahead
 POISON_FLOOD = 400
 VERSIONS = ("1", "2")
 _DISK_LEFT = 4096
@@ -79,7 +79,7 @@ class Nemesis:
             "kafka: SIGSTOP": partial(self._freeze, self.kafka),
             "kafka: SIGKILL, and a worker SIGTERMed": self._stop_without_kafka,
             "comments: flood of poison": self._flood,
-            "comments: producers' clock five hours off": self._producers_off,
+            "comments: producers' clock off": self._producers_off,
         }
         for service in self.wires:
             self._acts |= {
@@ -224,7 +224,7 @@ class Nemesis:
         await asyncio.sleep(fault.lasts_s)
 
     async def _producers_off(self, fault: Fault) -> None:
-        self.traffic.clock_off_s = PRODUCERS_OFF_S if fault.luck < 0.5 else -PRODUCERS_OFF_S
+        self.traffic.clock_off_s = PRODUCERS_OFF_S[int(fault.luck * 2)]
         await asyncio.sleep(fault.lasts_s)
         self.traffic.clock_off_s = 0
 

@@ -78,7 +78,9 @@ async def dead_letters(bootstrap: str, names: Names) -> dict[str, ConsumerRecord
     return letters
 
 
-async def _log(bootstrap: str, names: Names, number: int) -> tuple[dict[int, ConsumerRecord], int, int | None]:
+async def _log(
+    bootstrap: str, names: Names, number: int
+) -> tuple[dict[int, ConsumerRecord], int, int | None]:
     records, end, committed = await _read(bootstrap, TopicPartition(names.topic, number), names.group)
     return {record.offset: record for record in records}, end, committed
 

@@ -23,7 +23,9 @@ _TICK_S = 0.1
 class Traffic:
     """`rate` comments a second on `partitions` partitions, about one in a hundred of them poison."""
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int, rate: float, seed: int) -> None:
+    def __init__(
+        self, producer: AIOKafkaProducer, topic: str, partitions: int, rate: float, seed: int
+    ) -> None:
         self._producer = producer
         self._topic = topic
         self._partitions = partitions

@@ -166,7 +166,9 @@ class Verifier:
             if counted != stored:
                 apart = {key: (stored.get(key), counted.get(key)) for key in counted.keys() | stored.keys()}
                 apart = {key: pair for key, pair in apart.items() if pair[0] != pair[1]}
-                verdict.blame("wrong bucket", f"partition {partition.number} {name}: stored, recounted {apart}")
+                verdict.blame(
+                    "wrong bucket", f"partition {partition.number} {name}: stored, recounted {apart}"
+                )
         authors = recount_authors(partition)
         for bucket, pseudonyms in authors.items():
             name = bucket.replace("m:", "am:", 1) if bucket.startswith("m:") else f"a{bucket[1:]}"
@@ -201,7 +203,9 @@ def recount(partition: Partition) -> Buckets:
     buckets: Buckets = defaultdict(Counter)
     for _, content in partition.events:
         event = json.loads(content)
-        counts = Counter({"n": 1, "neg": int(event["negative"]), "negativity": _millionths(event["negativity"])})
+        counts = Counter(
+            {"n": 1, "neg": int(event["negative"]), "negativity": _millionths(event["negativity"])}
+        )
         counts.update({f"l:{label}": 1 for label in event["labels"]})
         counts.update({f"s:{label}": _millionths(score) for label, score in event["scores"].items()})
         for bucket in _buckets(int(_moment(event)), event["community"]):

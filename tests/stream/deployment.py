@@ -78,11 +78,11 @@ class Worker:
 
     async def web(self, path: str) -> tuple[int, str]:
         """GET from the worker's own port, which its log names."""
-        address = await until(self._address, what="the worker's port in its log")
+        address = await until(self.address, what="the worker's port in its log")
         async with aiohttp.ClientSession() as session, session.get(address + path) as answer:
             return answer.status, await answer.text()
 
-    async def _address(self) -> str | None:
+    async def address(self) -> str | None:
         for line in self.log.read_text().splitlines():
             if "health and metrics on " in line:
                 return line.rpartition(" ")[2]
