@@ -145,7 +145,7 @@ class Nemesis:
             process.resume()
 
     async def _kill_backend(self, fault: Fault) -> None:
-        """Triton does not start a dead backend process again: whoever watches it has to restart the server."""
+        """Triton does not start a dead backend again: whoever watches it has to restart the server."""
         assert self.triton.process is not None
         for child in self.triton.process.children(recursive=True):
             with suppress(psutil.NoSuchProcess):

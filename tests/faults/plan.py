@@ -1,4 +1,4 @@
-"""What breaks, when and for how long: drawn from a seed, written as JSON, so that a failing run can be repeated."""
+"""What breaks, when and for how long: drawn from a seed and kept as JSON, so that a run can be repeated."""
 
 import json
 from collections.abc import Mapping

@@ -5,6 +5,8 @@ It forwards bytes and knows nothing of what they mean.
 
 import asyncio
 import random
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ CHUNK = 64 * 1024
 
 @dataclass(eq=False)
 class _Connection:
-    """One client's way to the server and back; `luck` decides which faults of a part of the traffic hit it."""
+    """One client's way to the server and back; `luck` decides which faults of some connections hit it."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
@@ -24,7 +26,7 @@ class _Connection:
 
     def reset(self) -> None:
         for side in (self.client, self.server):
-            side.transport.abort()
+            _reset(side)
 
     def half_close(self) -> None:
         """The server's answers end here; what the client says still arrives."""
@@ -97,7 +99,7 @@ class Proxy:
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._upstream)
         except OSError:
-            to_client.transport.abort()
+            _reset(to_client)
             return
         connection = _Connection(to_client, to_server)
         self._connections.add(connection)
@@ -124,3 +126,11 @@ class Proxy:
             return
         await self._flows.wait()
         await asyncio.sleep(self._latency_s + (size / self._bytes_a_second if self._bytes_a_second else 0.0))
+
+
+def _reset(side: asyncio.StreamWriter) -> None:
+    """Close with a TCP reset: what lies unsent is lost and the other end hears of it as an error."""
+    connection = side.get_extra_info("socket")
+    with suppress(OSError):  # closed already
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    side.transport.abort()

@@ -1,6 +1,5 @@
-"""The whole stack with every wire through a proxy, a fleet of workers on it, and traffic: what faults act on."""
+"""What faults act on: the whole stack with every wire through a proxy, a fleet of workers, and traffic."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,7 +10,6 @@ import onnx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from onnx import numpy_helper
-from redis.asyncio import Redis as RedisClient
 
 from deploy.local import Kafka, Redis, Triton
 from deploy.local.ports import free_port
@@ -138,7 +136,7 @@ def _models(repository: Path) -> Path:
 
 
 def _survives_full_disk(folder: Path) -> Path:
-    """A launcher of the Redis server that turns a file that may not grow into an error, as a full disk is one."""
+    """A launcher of the Redis server that makes a file that may not grow an error, as a full disk is one."""
     launcher = folder / "redis-server"
     folder.mkdir(parents=True, exist_ok=True)
     launcher.write_text(f"#!/bin/sh\ntrap '' XFSZ\nexec {Redis(folder).executable} \"$@\"\n")
@@ -158,4 +156,3 @@ async def _create_topics(bootstrap: str, names: Names) -> None:
         )
     finally:
         await admin.close()
-    await asyncio.sleep(0)

@@ -1,14 +1,14 @@
-"""The idiom of Faust's documentation, put through the same faults: take(256), a redis-py pipeline, Faust's acks.
+"""The idiom of Faust's documentation under the same faults: take(256), a redis-py pipeline, Faust's acks.
 
 Decoding, scoring and the shape of events and buckets are the product's own, so that what is lost and what is
 counted twice comes from this way of reading and writing alone. Run as `python -m tests.faults.stock`.
 """
 
 import time
-from types import SimpleNamespace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
+from types import SimpleNamespace
 from typing import Any
 
 import faust

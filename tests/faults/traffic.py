@@ -1,7 +1,7 @@
 """Comments and poison for the comment topic, each record with a header that tells what must become of it.
 
-The product does not read headers; the verifier does. `text`: an event with that text. `reason`: a dead letter.
-Neither (fuzz: valid records with bytes changed): one of both, either will do.
+The product does not read headers, the verifier does. `text`: an event with that text. `reason`: a dead
+letter. Neither (fuzz: valid records with bytes changed): one of both, either will do.
 """
 
 import asyncio

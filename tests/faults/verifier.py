@@ -1,4 +1,4 @@
-"""Says whether what Redis holds is what Kafka said: each offset one effect, each aggregate an integer recount.
+"""Says whether Redis holds what Kafka said: each offset one effect, each aggregate an integer recount.
 
 It works after the run on what it reads itself and shares no code with the product.
 """
@@ -70,7 +70,7 @@ class Verifier:
                 total[bucket] += counts
             for bucket, names in recount_authors(partition).items():
                 authors[bucket] |= names
-        await self._judge_windows(total, authors, verdict)
+        await self.judge_windows(total, authors, verdict)
         return verdict
 
     async def judge(self, partition: Partition, verdict: Verdict) -> None:
@@ -183,7 +183,7 @@ class Verifier:
         await self.redis.pfadd(key, *pseudonyms)
         return int(await self.redis.pfcount(key))
 
-    async def _judge_windows(
+    async def judge_windows(
         self, buckets: Mapping[str, Counter[str]], authors: Mapping[str, set[str]], verdict: Verdict
     ) -> None:
         communities = {name.split(":", 2)[2] for name in buckets} - {""}
@@ -232,7 +232,10 @@ def community_of(record: ConsumerRecord, letter: ConsumerRecord) -> str:
     """Where a rejection counts: at the community if the record names one, at "" otherwise."""
     if _said(letter) in ("not_json", "null_value", "too_large"):
         return ""
-    content = json.loads(record.value)
+    try:
+        content = json.loads(record.value)
+    except ValueError:
+        return ""
     community = content.get("community") if isinstance(content, dict) else None
     if not isinstance(community, str) or not 0 < len(community.encode()) <= 256:
         return ""

