@@ -29,7 +29,7 @@ class Traffic:
         self._producer = producer
         self._topic = topic
         self._partitions = partitions
-        self._rate = rate
+        self.rate = rate
         self._rng = Random(seed)
         texts = ["".join(self._rng.choices(_LETTERS, k=self._rng.randint(1, 14))) for _ in range(1200)]
         self._texts = texts
@@ -42,12 +42,17 @@ class Traffic:
         begun, sent = time.monotonic(), 0
         try:
             while True:
-                due = int((time.monotonic() - begun) * self._rate)
+                due = int((time.monotonic() - begun) * self.rate)
                 await self._send([self._any() for _ in range(due - sent)])
                 sent = due
                 await asyncio.sleep(_TICK_S)
         except asyncio.CancelledError:
             await asyncio.gather(*self._deliveries)
+
+    async def burst(self, count: int) -> None:
+        """As many comments as fast as they can be sent; returns when the broker has them."""
+        await self._send([self._comment() for _ in range(count)])
+        await asyncio.gather(*self._deliveries)
 
     async def flood(self, count: int) -> None:
         """Poison alone, on one partition."""

@@ -106,7 +106,9 @@ class Deployment:
         self.keys = Keys("fp")
         # tests kill the server under this client
         patient = Retry(ConstantBackoff(0.1), 100)
-        self.client = RedisClient.from_url(self.redis.url, retry=patient, retry_on_error=[BusyLoadingError])
+        self.client = RedisClient.from_url(
+            self.redis.url, retry=patient, retry_on_error=[BusyLoadingError], **self.redis.client
+        )
         self.workers: list[Worker] = []
         self.producer = AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap, max_request_size=4_000_000)
 
