@@ -180,11 +180,13 @@ class Worker:
         first = TP(self._settings.comments_topic, 0)
         while True:
             await asyncio.sleep(self._settings.publish_every_s)
-            if self._app.consumer.owns(first):
-                try:
-                    await self._publisher.publish()
-                except (RedisError, OSError, Unavailable) as error:
-                    log.warning("windows not published: %s", error)
+            if not self._app.consumer.owns(first):
+                self._publisher.forget()
+                continue
+            try:
+                await self._publisher.publish()
+            except (RedisError, OSError, Unavailable) as error:
+                log.warning("windows not published: %s", error)
 
     async def _refresh_models(self) -> None:
         while True:

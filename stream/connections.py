@@ -20,6 +20,7 @@ def connect_redis(settings: Settings) -> RedisClient:
         "socket_timeout": settings.redis_timeout_s,
         "socket_connect_timeout": settings.redis_timeout_s,
         "protocol": 3,
+        "driver_info": None,  # CLIENT SETINFO would be one more right for the Redis user
     }
     if settings.redis_ca_file:
         options["ssl_ca_certs"] = str(settings.redis_ca_file)

@@ -104,7 +104,7 @@ class Publisher:
         self._topic = topic
         self._clock = clock
         self._history = History(redis, keys, topic)
-        self._forget()
+        self.forget()
 
     async def publish(self) -> int:
         """Publish every window that is not as it was last published; return how many.
@@ -123,7 +123,8 @@ class Publisher:
         metrics.WINDOWS_PUBLISHED_AT.set(now)
         return published
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Begin anew with everything: another publisher may trim changes that this one has not seen."""
         self._known: dict[str, _Community] = {}
         self._homes: dict[str, set[int]] = {}
         self._touched: dict[str, set[Place]] = {}
@@ -135,7 +136,7 @@ class Publisher:
         """Read which buckets were touched since the last time; of a new partition, all its communities."""
         fences = await self._history.fences()
         if any(fences.get(number, -1) < fence for number, fence in self._fences.items()):
-            self._forget()  # Redis went back in time: whatever was read may be wrong
+            self.forget()  # Redis went back in time: whatever was read may be wrong
         for number in fences.keys() - self._fences.keys():
             keys = self._keys.partition(self._topic, number)
             newest: list[tuple[bytes, float]]

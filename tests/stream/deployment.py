@@ -78,11 +78,11 @@ class Worker:
 
     async def web(self, path: str) -> tuple[int, str]:
         """GET from the worker's own port, which its log names."""
-        address = await until(self._address, what="the worker's port in its log")
+        address = await until(self.address, what="the worker's port in its log")
         async with aiohttp.ClientSession() as session, session.get(address + path) as answer:
             return answer.status, await answer.text()
 
-    async def _address(self) -> str | None:
+    async def address(self) -> str | None:
         for line in self.log.read_text().splitlines():
             if "health and metrics on " in line:
                 return line.rpartition(" ")[2]
@@ -106,7 +106,9 @@ class Deployment:
         self.keys = Keys("fp")
         # tests kill the server under this client
         patient = Retry(ConstantBackoff(0.1), 100)
-        self.client = RedisClient.from_url(self.redis.url, retry=patient, retry_on_error=[BusyLoadingError])
+        self.client = RedisClient.from_url(
+            self.redis.url, retry=patient, retry_on_error=[BusyLoadingError], **self.redis.client
+        )
         self.workers: list[Worker] = []
         self.producer = AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap, max_request_size=4_000_000)
 

@@ -254,3 +254,20 @@ async def test_what_is_published_is_always_what_a_recount_of_the_buckets_gives(
             recount = await story.history.window(community, size, story.now)
             if published.comments + recount.comments:  # zeros are published once, and stay as they were
                 assert published.model_copy(update={"as_of": recount.as_of}) == recount
+
+
+async def test_a_publisher_that_was_relieved_and_forgot_misses_nothing_when_it_takes_over_again(
+    fans: Fans,
+) -> None:
+    """The other one has trimmed the changes it read, and this one never saw them."""
+    relief = fans.new_publisher()
+    await fans.say(1)
+    await fans.publisher.publish()
+    fans.publisher.forget()
+    await fans.say(1)
+    await relief.publish()
+    fans.now += 61
+    await relief.publish()  # forgets changes read before
+    await fans.say(1, community="moonlight")
+    await fans.publisher.publish()
+    assert (await fans.window("1h")).comments == 2

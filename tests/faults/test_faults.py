@@ -1,0 +1,21 @@
+"""A short plan of faults, all services at once, on the real stack. Longer ones: `make faults-long`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import plan as plans
+from tests.faults.run import act
+
+SEED = 7315  # a draw that has the classics: zombie, FLUSHALL, restore, dead backend, NaN, poison
+MINUTES = 2.5
+
+
+@pytest.mark.connected
+@pytest.mark.timeout(900)
+async def test_nothing_is_lost_and_nothing_counted_twice_while_everything_breaks(tmp_path: Path) -> None:
+    plan = plans.draw(SEED, minutes=MINUTES, spacing_s=3)
+    outcome = await act(plan, tmp_path, seed=SEED, rate=100)
+    assert outcome.verdict.comments > 1000
+    assert str(outcome.verdict).endswith("nothing lost, nothing counted twice")
+    assert outcome.stuck == []

@@ -1,0 +1,314 @@
+"""Says whether Redis holds what Kafka said: each offset one effect, each aggregate an integer recount.
+
+It works after the run on what it reads itself and shares no code with the product.
+"""
+
+import hmac
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from unicodedata import category
+
+from aiokafka import ConsumerRecord
+from redis.asyncio import Redis as RedisClient
+
+from tests.faults.observed import Names, Partition, dead_letters, observe
+from tests.faults.oracle import TOLERANCE, Oracle, carried, negativity
+
+_EXAMPLES = 5
+_WHOLE = 1_000_000
+
+Buckets = dict[str, Counter[str]]
+
+
+@dataclass
+class Verdict:
+    """Counts of what was seen, and of what is wrong with examples; right means that nothing is wrong."""
+
+    comments: int = 0
+    events: int = 0
+    rejected: int = 0
+    buckets: int = 0
+    windows: int = 0
+    wrong: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def blame(self, what: str, example: object) -> None:
+        self.wrong[what] += 1
+        if len(self.examples[what]) < _EXAMPLES:
+            self.examples[what].append(str(example)[:600])
+
+    def __str__(self) -> str:
+        if not self.wrong:
+            return f"{self.comments} comments, nothing lost, nothing counted twice"
+        return "; ".join(f"{what}: {n}, e.g. {self.examples[what]}" for what, n in self.wrong.items())
+
+
+@dataclass
+class Verifier:
+    """Judges one run. `pseudonym_key` is what the workers were given."""
+
+    redis: RedisClient
+    bootstrap: str
+    oracle: Oracle
+    names: Names
+    pseudonym_key: bytes
+
+    async def verify(self) -> Verdict:
+        """Read and judge everything, a partition at a time."""
+        verdict = Verdict()
+        letters = await dead_letters(self.bootstrap, self.names)
+        total: Buckets = defaultdict(Counter)
+        authors: dict[str, set[str]] = defaultdict(set)
+        for number in range(self.names.partitions):
+            partition = await observe(self.redis, self.bootstrap, self.names, number, letters)
+            await self.judge(partition, verdict)
+            for bucket, counts in recount(partition).items():
+                total[bucket] += counts
+            for bucket, names in recount_authors(partition).items():
+                authors[bucket] |= names
+        await self.judge_windows(total, authors, verdict)
+        return verdict
+
+    async def judge(self, partition: Partition, verdict: Verdict) -> None:
+        """Add what `partition` shows to `verdict`."""
+        place = f"partition {partition.number}"
+        verdict.comments += len(partition.records)
+        verdict.events += len(partition.events)
+        verdict.rejected += len(partition.letters)
+        if partition.fence != partition.end:
+            verdict.blame("fence not at the end", f"{place}: {partition.fence}, log ends at {partition.end}")
+        if partition.committed is not None and partition.committed > partition.fence:
+            verdict.blame("commit ahead", f"{place}: {partition.committed} > {partition.fence}")
+        events = self._judge_order(partition, verdict)
+        for offset, record in partition.records.items():
+            event, letter = events.get(offset), partition.letters.get(offset)
+            if event is None and letter is None:
+                verdict.blame("lost", f"{place} offset {offset}")
+            elif event is not None and letter is not None:
+                verdict.blame("both event and dead letter", f"{place} offset {offset}: {_said(letter)}")
+            elif event is not None:
+                await self._judge_event(partition.number, record, event, verdict)
+            elif letter is not None:
+                _judge_letter(record, letter, verdict)
+        for offset in (events.keys() | partition.letters.keys()) - partition.records.keys():
+            verdict.blame("out of nothing", f"{place} offset {offset}")
+        await self._judge_buckets(partition, verdict)
+
+    def _judge_order(self, partition: Partition, verdict: Verdict) -> dict[int, dict[str, Any]]:
+        events: dict[int, dict[str, Any]] = {}
+        last = -1
+        for entry, content in partition.events:
+            event = json.loads(content)
+            offset = event["source"]["offset"]
+            if offset in events:
+                verdict.blame("duplicated", f"partition {partition.number} offset {offset}")
+            elif offset < last or entry != f"{offset}-1":
+                verdict.blame("out of order", f"{entry} holds offset {offset}, after {last}")
+            events[offset] = event
+            last = offset
+        return events
+
+    async def _judge_event(
+        self, number: int, record: ConsumerRecord, event: dict[str, Any], verdict: Verdict
+    ) -> None:
+        headers = dict(record.headers)
+        if "reason" in headers:
+            verdict.blame("scored what is poison", f"{headers['reason']!r} became {event['id']}")
+            return
+        comment = json.loads(record.value)
+        tasks = await self.oracle.tasks(event["model"])
+        truth = await self.oracle.scores(event["model"], event["text"])
+        said = {"emotion": event["scores"]} | {name: t["scores"] for name, t in event["tasks"].items()}
+        for name, task in tasks.items():
+            apart = [abs(said[name][label] - p) for label, p in zip(task["labels"], truth[name], strict=True)]
+            if max(apart) > TOLERANCE:
+                verdict.blame("wrong score", f"{event['source']}: {name} is {max(apart)} off")
+        scores = {name: list(said[name].values()) for name in tasks}
+        labels = carried(tasks["emotion"], scores["emotion"])
+        expected = event | {
+            "schema": 1,
+            "id": comment["id"],
+            "community": comment["community"],
+            "author": self._pseudonym(comment.get("author")),
+            "post_id": comment.get("post_id") or None,
+            "reply_to": comment.get("reply_to") or None,
+            "text": headers["text"].decode() if "text" in headers else event["text"],
+            "labels": labels,
+            "negative": not set(labels).isdisjoint(tasks["emotion"]["negative"]),
+            "negativity": round(negativity(tasks["emotion"], scores["emotion"]), 6),
+            "tasks": {
+                name: {"scores": said[name], "labels": carried(tasks[name], scores[name])}
+                for name in tasks
+                if name != "emotion"
+            },
+            "source": {"topic": self.names.topic, "partition": number, "offset": record.offset},
+        }
+        wrong = [name for name in expected if expected[name] != event.get(name)]
+        if abs(expected["negativity"] - event["negativity"]) <= 1e-6:
+            wrong = [name for name in wrong if name != "negativity"]
+        if isinstance(comment["created_at"], int) and round(_moment(event) * 1000) != comment["created_at"]:
+            wrong.append("created_at")
+        if wrong:
+            verdict.blame("wrong event", f"{event['source']}: {wrong}")
+
+    def _pseudonym(self, author: str | None) -> str | None:
+        return hmac.digest(self.pseudonym_key, author.encode(), "sha256")[:16].hex() if author else None
+
+    async def _judge_buckets(self, partition: Partition, verdict: Verdict) -> None:
+        expected = recount(partition)
+        verdict.buckets += len(expected)
+        for name in expected.keys() | partition.buckets.keys():
+            counted, stored = dict(expected.get(name, {})), partition.buckets.get(name, {})
+            if counted != stored:
+                apart = {key: (stored.get(key), counted.get(key)) for key in counted.keys() | stored.keys()}
+                apart = {key: pair for key, pair in apart.items() if pair[0] != pair[1]}
+                verdict.blame(
+                    "wrong bucket", f"partition {partition.number} {name}: stored, recounted {apart}"
+                )
+        authors = recount_authors(partition)
+        for bucket, pseudonyms in authors.items():
+            name = bucket.replace("m:", "am:", 1) if bucket.startswith("m:") else f"a{bucket[1:]}"
+            sketch = await self._sketch(pseudonyms)
+            if partition.sketches.get(name) != sketch:
+                verdict.blame("wrong authors", f"{name}: {partition.sketches.get(name)}, not {sketch}")
+
+    async def _sketch(self, pseudonyms: Iterable[str]) -> int:
+        """What a HyperLogLog of these estimates: the same set always gives the same."""
+        key = "verifier:sketch"
+        await self.redis.delete(key)
+        await self.redis.pfadd(key, *pseudonyms)
+        return int(await self.redis.pfcount(key))
+
+    async def judge_windows(
+        self, buckets: Mapping[str, Counter[str]], authors: Mapping[str, set[str]], verdict: Verdict
+    ) -> None:
+        communities = {name.split(":", 2)[2] for name in buckets} - {""}
+        for community in sorted(communities):
+            published = await self.redis.hgetall(f"{self.names.prefix}:window:{community}")
+            for size, content in published.items():
+                verdict.windows += 1
+                window = json.loads(content)
+                for name, (stored, counted) in _window(window, community, buckets, authors).items():
+                    if stored != counted:
+                        where = f"{community} {size.decode()} from {window['from']}"
+                        verdict.blame("wrong window", f"{where}: {name} {stored}, recounted {counted}")
+
+
+def recount(partition: Partition) -> Buckets:
+    """The buckets that the events and dead letters of the partition make, in integers."""
+    buckets: Buckets = defaultdict(Counter)
+    for _, content in partition.events:
+        event = json.loads(content)
+        counts = Counter(
+            {"n": 1, "neg": int(event["negative"]), "negativity": _millionths(event["negativity"])}
+        )
+        counts.update({f"l:{label}": 1 for label in event["labels"]})
+        counts.update({f"s:{label}": _millionths(score) for label, score in event["scores"].items()})
+        for bucket in _buckets(int(_moment(event)), event["community"]):
+            buckets[bucket].update(counts)
+    for offset, letter in partition.letters.items():
+        record = partition.records[offset]
+        for bucket in _buckets(record.timestamp // 1000, community_of(record, letter)):
+            buckets[bucket]["rej"] += 1
+    return defaultdict(Counter, {name: +counts for name, counts in buckets.items()})
+
+
+def recount_authors(partition: Partition) -> dict[str, set[str]]:
+    """Bucket → pseudonyms of its comments' authors."""
+    authors: dict[str, set[str]] = defaultdict(set)
+    for _, content in partition.events:
+        event = json.loads(content)
+        if event["author"]:
+            for bucket in _buckets(int(_moment(event)), event["community"]):
+                authors[bucket].add(event["author"])
+    return authors
+
+
+def community_of(record: ConsumerRecord, letter: ConsumerRecord) -> str:
+    """Where a rejection counts: at the community if the record names one, at "" otherwise."""
+    if _said(letter) in ("not_json", "null_value", "too_large"):
+        return ""
+    try:
+        content = json.loads(record.value)
+    except ValueError:
+        return ""
+    community = content.get("community") if isinstance(content, dict) else None
+    if not isinstance(community, str) or not 0 < len(community.encode()) <= 256:
+        return ""
+    return "" if any(category(letter) == "Cc" for letter in community) else community
+
+
+def _judge_letter(record: ConsumerRecord, letter: ConsumerRecord, verdict: Verdict) -> None:
+    headers, expected = dict(letter.headers), dict(record.headers)
+    source = (headers["source.topic"], headers["source.partition"], headers["source.offset"])
+    if letter.value != (record.value or b"") or source != (
+        record.topic.encode(),
+        str(record.partition).encode(),
+        str(record.offset).encode(),
+    ):
+        verdict.blame("wrong dead letter", f"{record.partition}:{record.offset}")
+    if "text" in expected:
+        verdict.blame("rejected what is valid", f"{record.partition}:{record.offset}: {headers}")
+    elif expected.get("reason", headers["reason"]) != headers["reason"]:
+        verdict.blame("wrong reason", f"{expected['reason']!r}: {headers['reason']!r}")
+
+
+def _window(
+    window: dict[str, Any],
+    community: str,
+    buckets: Mapping[str, Counter[str]],
+    authors: Mapping[str, set[str]],
+) -> dict[str, tuple[Any, Any]]:
+    """What is published and what is recounted, side by side."""
+    step, letter = (3600, "h") if window["size"] == "24h" else (60, "m")
+    start, end = (int(datetime.fromisoformat(window[name]).timestamp()) for name in ("from", "to"))
+    inside = [f"{letter}:{at}:{community}" for at in range(start, end, step)]
+    earlier = [f"{letter}:{at}:{community}" for at in range(2 * start - end, start, step)]
+    total: Counter[str] = Counter()
+    for name in inside:
+        total.update(buckets.get(name, {}))
+    before = sum(buckets[name]["n"] for name in earlier if name in buckets)
+    return {
+        "comments": (window["comments"], total["n"]),
+        "negative": (window["negative"], total["neg"]),
+        "negative_share": (window["negative_share"], _ratio(total["neg"], total["n"])),
+        "negativity": (window["negativity"], _ratio(total["negativity"], total["n"] * _WHOLE)),
+        "rejected": (window["rejected"], total["rej"]),
+        "before": (window["before"]["comments"], before),
+        "emotions": (
+            {label: share["comments"] for label, share in window["emotions"].items() if share["comments"]},
+            {name[2:]: count for name, count in total.items() if name.startswith("l:")},
+        ),
+        "authors": (
+            _near(window["authors"], len(set().union(*(authors.get(name, set()) for name in inside)))),
+            True,
+        ),
+    }
+
+
+def _near(estimate: int | None, count: int) -> bool:
+    return abs((estimate or 0) - count) <= max(2, 0.04 * count)
+
+
+def _buckets(second: int, community: str) -> tuple[str, str]:
+    return f"m:{second // 60 * 60}:{community}", f"h:{second // 3600 * 3600}:{community}"
+
+
+def _millionths(share: float) -> int:
+    return round(share * _WHOLE)
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None
+
+
+def _moment(event: dict[str, Any]) -> float:
+    return datetime.fromisoformat(event["created_at"]).timestamp()
+
+
+def _said(letter: ConsumerRecord) -> str:
+    return str(dict(letter.headers)["reason"], "utf-8")
