@@ -13,7 +13,7 @@ triton-gpu := --group triton-gpu
 build    := --group build
 training := --group training
 
-.PHONY: help setup setup-training lock lock-python check test clean
+.PHONY: help demo bench setup setup-training lock lock-python check test clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -21,9 +21,15 @@ setup: .venv/installed .venv-triton/installed  ## install everything into .venv 
 
 setup-training: .venv-training/installed  ## install torch and the rest of training into .venv-training
 
+demo: setup  ## everything on this machine for a minute: three communities, one turns sour
+	@$(BIN)/fanpulse demo
+
 test: setup setup-training  ## every test, real services included
 	$(BIN)/pytest --ignore=tests/training
 	.venv-training/bin/pytest --confcutdir=tests/training tests/training
+
+bench: setup  ## figures, compared within one run; BENCH="stream-path" for one alone
+	$(BIN)/python -m tests.benchmarks $(or $(BENCH),all)
 
 check: setup  ## formatting, types, architecture, lock files up to date
 	$(BIN)/ruff check

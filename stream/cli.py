@@ -95,10 +95,11 @@ def log_to_stderr(settings: Settings) -> None:
 
 def main() -> None:
     from stream.audit_cli import audit
+    from stream.demo import demo
     from stream.look_cli import events, window
     from stream.replay_cli import replay
 
-    for command in (replay, audit, window, events):
+    for command in (demo, replay, audit, window, events):
         app.command()(command)
     if find_spec("deploy"):  # a checkout; the images hold no embedded stack
         from deploy.local.cli import down, status, up

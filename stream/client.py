@@ -114,6 +114,11 @@ class Fanpulse:
             newest[community.decode()] = max(newest.get(community.decode(), 0.0), minute)
         return {name: datetime.fromtimestamp(minute, UTC) for name, minute in newest.items()}
 
+    async def fences(self) -> dict[int, int]:
+        """Partition → first offset not yet settled."""
+        with answered():
+            return await self._history.fences()
+
     async def window(self, community: str, size: Size) -> Window | None:
         """The rolling window as last published; None where there is none."""
         with answered():
