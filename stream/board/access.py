@@ -28,8 +28,8 @@ class Access:
         self._proxies = settings.board_proxies
         if settings.board_host not in _LOOPBACK_NAMES and not (self._token or self._header):
             raise ConfigurationError(
-                f"FANPULSE_BOARD_HOST is {settings.board_host}, which others can reach: set FANPULSE_BOARD_TOKEN, "
-                "or FANPULSE_BOARD_PROXY_HEADER behind a proxy that authenticates"
+                f"FANPULSE_BOARD_HOST is {settings.board_host}, which others can reach: set "
+                "FANPULSE_BOARD_TOKEN, or FANPULSE_BOARD_PROXY_HEADER behind a proxy that authenticates"
             )
 
     @property
@@ -42,7 +42,7 @@ class Access:
             return True
         if self._token:
             return self._bearer(request) or self._session(request)
-        # Without a secret the Host header stands between the board and a web page that rebinds its DNS name here.
+        # Without a secret, only the Host header tells a web page that rebinds its DNS name to this machine.
         return not self._header and _host_name(request.host) in _LOOPBACK_NAMES
 
     def knows(self, token: str) -> bool:

@@ -127,7 +127,7 @@ function subscribe() {
 
 function receive(frame) {
   status = frame.status;
-  ranking.receive(frame.rows, frame.gone, frame.whole);
+  ranking.receive(frame.rows, frame.whole);
   if (!view.community && !narrow.matches && ranking.mostUnusual()) return look({ community: ranking.mostUnusual() }, { step: false });
   if (frame.alerts.length && alerts.receive(frame.alerts, frame.whole)) charts.markAlerts(alerts.of(view.community));
   if (frame.points && frame.points.community === view.community && !view.from) charts.extend(frame.points.points, status.at);

@@ -1,5 +1,6 @@
 // The list of communities, most unusual first. It re-sorts now and then, and never under the reader's hand.
 
+import { firingIn } from "./alerts.js";
 import { $, make } from "./dom.js";
 import { look, view } from "./state.js";
 import { number, percent, words } from "./words.js";
@@ -13,10 +14,9 @@ let order = [];
 export const figuresOf = (community) => rows.get(community);
 export const mostUnusual = () => [...rows.values()].sort(moreUnusual)[0]?.community;
 
-export function receive(changed, gone, whole) {
+export function receive(changed, whole) {
   if (whole) for (const known of rows.keys()) if (!changed.some((row) => row.community === known)) forget(known);
   for (const row of changed) rows.set(row.community, row);
-  for (const community of gone) forget(community);
   draw();
 }
 
@@ -52,7 +52,7 @@ export function markCurrent() {
 }
 
 function moreUnusual(a, b) {
-  return b.alarms - a.alarms || b.unusual - a.unusual || b.n - a.n;
+  return firingIn(b.community) - firingIn(a.community) || b.unusual - a.unusual || b.n - a.n;
 }
 
 function forget(community) {
@@ -84,14 +84,15 @@ function create(community) {
 
 function fill(entry, row) {
   const aside = `${number(row.per_minute)} ${words.perMinute}`;
-  const key = `${row.level}|${row.alarms}|${row.share}|${row.usual}|${aside}|${row.spark}`;
+  const alarms = firingIn(row.community);
+  const key = `${row.level}|${alarms}|${row.share}|${row.usual}|${aside}|${row.spark}`;
   if (entry.key === key) return;
   entry.key = key;
   entry.button.dataset.level = row.level;
   entry.share.textContent = percent(row.share);
   entry.usual.textContent = row.usual == null ? words.noUsual : words.usually(percent(row.usual));
   entry.aside.textContent = aside;
-  if (row.alarms) entry.aside.prepend(make("span", { class: "alarm" }, `${words.alerts} · `));
+  if (alarms) entry.aside.prepend(make("span", { class: "alarm" }, `${words.alerts} · `));
   entry.line.setAttribute("points", points(row.spark));
 }
 
