@@ -8,7 +8,7 @@ ShownAlert = dict[str, Any]
 
 
 def shown(change: Alert, known: ShownAlert | None) -> ShownAlert:
-    """What is known of an alert after one more change; times in epoch seconds. A resolution keeps the reasons."""
+    """What is known of an alert after one more change; times in epoch s. A resolution keeps the reasons."""
     at = change.at.timestamp()
     if change.state == "resolved" and known is not None:
         return known | {"state": "resolved", "until": at}

@@ -42,13 +42,14 @@ class Rows:
         for community in touched:
             self._judge(community, version)
 
-    def remember(self, community: str, minutes: Buckets, now: float) -> None:
+    def remember(self, community: str, minutes: Buckets, now: float, version: int) -> None:
         """Take the past hour's minute buckets for a spark line that has only just begun."""
         spark = self._sparks[community]
         for back in range(1, SPARK_POINTS):
             at = now - back * SPARK_STEP_S
             total = add_up(minutes, starts("5m", at))
             spark.setdefault(int(at) // SPARK_STEP_S, _ratio(total.get("neg", 0), total.get("n", 0)))
+        self._judge(community, version)
 
     @property
     def without_past(self) -> list[str]:

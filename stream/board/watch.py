@@ -114,7 +114,7 @@ class Watch:
         self._windows_after, windows = await self._reader.published(self._windows_after)
         self.rows.publish(windows, upcoming)
         await self._follow_alerts(upcoming)
-        await self._remember_sparks(now)
+        await self._remember_sparks(now, upcoming)
         if self._viewers:
             await self._follow_comments(now, upcoming)
             self.points = {course: await self._newest_buckets(course, now) for course in list(self._watched)}
@@ -135,11 +135,11 @@ class Watch:
             _, known = self.alerts.get(change.id, (0, None))
             self.alerts[change.id] = (version, shown(change, known))
 
-    async def _remember_sparks(self, now: float) -> None:
+    async def _remember_sparks(self, now: float, version: int) -> None:
         """A few communities a tick, so that a start with hundreds of them does not hold up the figures."""
         begun = self.rows.without_past[:SPARKS_A_TICK]
         for community, minutes in (await self._reader.past_hour(begun, now)).items():
-            self.rows.remember(community, minutes, now)
+            self.rows.remember(community, minutes, now, version)
 
     async def _newest_buckets(self, course: Course, now: float) -> list[Point]:
         return await self._reader.series(course.community, course.step, now - course.step, now)

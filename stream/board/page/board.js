@@ -100,7 +100,7 @@ async function load() {
     const margin = Math.max((to - from) / 2, 6 * step);
     [since, until] = [from - margin, Math.min(now, to + margin)];
   }
-  const query = new URLSearchParams({ community, since: Math.floor(since), until: Math.ceil(until), step });
+  const query = new URLSearchParams({ community, since: Math.floor(since) - charts.SMOOTHED * 60, until: Math.ceil(until), step });
   const answer = await fetch(`history?${query}`).catch(() => null);
   if (mine !== asked || !answer?.ok) return;
   const found = await answer.json();
@@ -129,7 +129,8 @@ function receive(frame) {
   status = frame.status;
   ranking.receive(frame.rows, frame.whole);
   if (!view.community && !narrow.matches && ranking.mostUnusual()) return look({ community: ranking.mostUnusual() }, { step: false });
-  if (frame.alerts.length && alerts.receive(frame.alerts, frame.whole)) charts.markAlerts(alerts.of(view.community));
+  alerts.receive(frame.alerts, frame.whole);
+  if (frame.alerts.length) charts.markAlerts(alerts.of(view.community));
   if (frame.points && frame.points.community === view.community && !view.from) charts.extend(frame.points.points, status.at);
   if (!view.from) {
     feed.receive(frame.comments);

@@ -5,6 +5,9 @@ import { $, dot, make } from "./dom.js";
 import { EMOTIONS, language, moment, number, percent, words } from "./words.js";
 
 const NAMES = ["negativity", "volume", "emotions"];
+export const SMOOTHED = 5; // minutes: the share at a minute is that of the five up to it, like the five-minute window
+const MARGIN = { left: 40, right: 8, top: 8, bottom: 20 };
+const LEAST_DRAG = 6; // pixels
 let charts = null;
 let shown = null; // { step, since, until, picked, points: Map<second, point>, usual, alerts }
 let onPick = () => {};
@@ -17,7 +20,7 @@ export function start(pick, openAlert) {
   charts = Object.fromEntries(NAMES.map((name) => [name, echarts.init($(`chart-${name}`))]));
   for (const chart of Object.values(charts)) {
     chart.group = "time";
-    chart.on("brushEnd", ({ areas }) => picked(chart, areas));
+    followDrag(chart);
     chart.on("updateAxisPointer", ({ axesInfo }) => read(axesInfo?.[0]?.value));
     chart.getZr().on("globalout", () => read(null));
     new ResizeObserver(() => chart.resize()).observe(chart.getDom());
@@ -38,7 +41,7 @@ export function extend(points, now) {
   for (const point of points) shown.points.set(point[0], point);
   shown.until = Math.max(now, shown.until);
   shown.since = shown.until - width;
-  for (const second of shown.points.keys()) if (second < shown.since - shown.step) shown.points.delete(second);
+  for (const second of shown.points.keys()) if (second < shown.since - SMOOTHED * shown.step) shown.points.delete(second);
   draw();
 }
 
@@ -67,6 +70,7 @@ export function clear() {
 export function draw() {
   if (!shown) return;
   const grid = complete();
+  const smooth = smoothed(grid);
   const colour = palette();
   const frame = base(colour);
   const time = ([second]) => second * 1000;
@@ -74,11 +78,11 @@ export function draw() {
 
   charts.negativity.setOption({
     ...frame,
-    yAxis: { ...frame.yAxis, min: 0, max: ({ max }) => Math.min(1, Math.max(0.2, Math.ceil(max * 11) / 10)), axisLabel: { ...frame.yAxis.axisLabel, formatter: percent } },
+    yAxis: { ...frame.yAxis, ...shareScale(smooth), axisLabel: { ...frame.yAxis.axisLabel, formatter: percent } },
     series: [{
-      type: "line", showSymbol: false, connectNulls: false, silent: true, animation: false, lineStyle: { width: 2, color: colour("accent") },
+      type: "line", showSymbol: false, connectNulls: false, silent: true, emphasis: { disabled: true }, animation: false, lineStyle: { width: 2, color: colour("accent") },
       areaStyle: { color: colour("accent"), opacity: 0.08 },
-      data: grid.map((point) => [time(point), point[1] ? point[2] / point[1] : null]),
+      data: smooth.map((point) => [time(point), point[1] ? point[2] / point[1] : null]),
       markArea: { silent: true, animation: false, data: [...usualBand(colour), ...pickedBand(colour)] },
     }, alertMarks(colour)],
   }, { notMerge: true });
@@ -86,7 +90,7 @@ export function draw() {
   charts.volume.setOption({
     ...frame,
     series: [{
-      type: "bar", silent: true, animation: false, barCategoryGap: "15%", itemStyle: { color: colour("volume") },
+      type: "bar", silent: true, emphasis: { disabled: true }, animation: false, barCategoryGap: "15%", itemStyle: { color: colour("volume") },
       data: grid.map((point) => ({ value: [time(point), point[1]], itemStyle: { opacity: point[0] === last && !shown.picked ? 0.45 : 1 } })),
       markArea: { silent: true, animation: false, data: pickedBand(colour) },
     }],
@@ -94,17 +98,30 @@ export function draw() {
 
   charts.emotions.setOption({
     ...frame,
-    yAxis: { ...frame.yAxis, min: 0, max: 1, axisLabel: { ...frame.yAxis.axisLabel, formatter: percent } },
+    yAxis: { ...frame.yAxis, min: 0, max: 1, interval: 0.5, axisLabel: { ...frame.yAxis.axisLabel, formatter: percent } },
     series: EMOTIONS.map((emotion, i) => ({
-      type: "line", stack: "all", silent: true, showSymbol: false, animation: false, lineStyle: { width: 0 }, areaStyle: { color: colour(emotion), opacity: 0.92 },
-      data: grid.map((point) => { const all = labelled(point); return [time(point), all ? point[3 + i] / all : 0]; }),
+      type: "line", stack: "all", silent: true, emphasis: { disabled: true }, showSymbol: false, animation: false, lineStyle: { width: 0 }, areaStyle: { color: colour(emotion), opacity: 1 },
+      data: smooth.map((point) => { const all = labelled(point); return [time(point), all ? point[3 + i] / all : 0]; }),
     })),
   }, { notMerge: true });
 
-  for (const chart of Object.values(charts)) {
-    chart.dispatchAction({ type: "takeGlobalCursor", key: "brush", brushOption: { brushType: "lineX", brushMode: "single" } });
-  }
-  say(grid);
+  say(grid, smooth);
+}
+
+function shareScale(points) {
+  const top = Math.max(...points.map((point) => (point[1] ? point[2] / point[1] : 0)), shown.usual ? shown.usual.mean + 2 * shown.usual.spread : 0);
+  const max = [0.2, 0.4, 0.6, 0.8].find((limit) => top < 0.95 * limit) ?? 1;
+  return { min: 0, max, interval: max <= 0.4 ? 0.1 : 0.2 };
+}
+
+/** With minutes, each point's counts are those of the five minutes up to it. */
+function smoothed(grid) {
+  if (shown.step !== 60) return grid;
+  const before = (second, back) => shown.points.get(second - back * shown.step);
+  return grid.map(([second, ...counts]) => {
+    for (let back = 1; back < SMOOTHED; back++) before(second, back)?.slice(1).forEach((count, i) => (counts[i] += count));
+    return [second, ...counts];
+  });
 }
 
 function complete() {
@@ -127,14 +144,13 @@ function base(colour) {
   const label = { color: colour("soft"), fontSize: 11, fontFamily: "inherit" };
   return {
     animation: false,
-    grid: { left: 40, right: 8, top: 8, bottom: 20 },
+    grid: { ...MARGIN, outerBoundsMode: "none" },
     xAxis: {
       type: "time", min: shown.since * 1000, max: shown.until * 1000, axisLine: { lineStyle: { color: colour("line") } }, axisTick: { show: false },
       axisLabel: { ...label, hideOverlap: true, formatter: (ms) => tick(ms / 1000) },
       axisPointer: { show: true, snap: false, label: { show: false }, lineStyle: { color: colour("soft"), type: "solid" } },
     },
     yAxis: { type: "value", splitNumber: 3, axisLabel: label, splitLine: { lineStyle: { color: colour("line"), opacity: 0.6 } } },
-    brush: { xAxisIndex: 0, brushType: "lineX", brushMode: "single", transformable: false, brushStyle: { color: colour("accent-soft"), borderColor: colour("accent") }, outOfBrush: { colorAlpha: 1 } },
   };
 }
 
@@ -147,10 +163,11 @@ function tick(second) {
 
 function usualBand(colour) {
   if (!shown.usual) return [];
-  const { mean, spread } = shown.usual;
-  const label = { show: true, position: "insideTopLeft", color: colour("soft"), fontSize: 11, formatter: words.usual };
-  return [[{ yAxis: Math.max(0, mean - 2 * spread), itemStyle: { color: colour("band") }, label }, { yAxis: Math.min(1, mean + 2 * spread) }]];
+  const [low, high] = usualRange(shown.usual);
+  return [[{ yAxis: low, itemStyle: { color: colour("band") } }, { yAxis: high }]];
 }
+
+const usualRange = ({ mean, spread }) => [Math.max(0, mean - 2 * spread), Math.min(1, mean + 2 * spread)];
 
 function pickedBand(colour) {
   if (!shown.picked) return [];
@@ -168,32 +185,60 @@ function alertMarks(colour) {
   };
 }
 
-function picked(chart, areas) {
-  const range = areas?.[0]?.coordRange;
-  for (const each of Object.values(charts)) each.dispatchAction({ type: "brush", areas: [] });
-  if (!range || !shown) return;
-  const [from, to] = range.map((ms) => Math.round(ms / 1000));
-  if (to - from >= shown.step / 2) onPick(Math.floor(from / 60) * 60, Math.ceil(to / 60) * 60);
+/** Dragging sideways with mouse, pen or finger marks a stretch of time; letting go picks it. */
+function followDrag(chart) {
+  const element = chart.getDom();
+  const mark = element.appendChild(make("div", { class: "drag-mark", hidden: true }));
+  let from = null;
+  const place = (event) => Math.min(Math.max(event.clientX - element.getBoundingClientRect().left, MARGIN.left), element.clientWidth - MARGIN.right);
+  element.addEventListener("pointerdown", (event) => {
+    if (event.button === 0 && shown) from = place(event);
+  });
+  element.addEventListener("pointermove", (event) => {
+    if (from === null) return;
+    const to = place(event);
+    mark.hidden = Math.abs(to - from) < LEAST_DRAG;
+    if (!mark.hidden && !element.hasPointerCapture(event.pointerId)) element.setPointerCapture(event.pointerId);
+    mark.style.left = `${Math.min(from, to)}px`;
+    mark.style.width = `${Math.abs(to - from)}px`;
+  });
+  element.addEventListener("pointerup", (event) => {
+    if (!mark.hidden && from !== null) {
+      const [since, until] = [from, place(event)].sort((a, b) => a - b).map((x) => chart.convertFromPixel({ xAxisIndex: 0 }, x) / 1000);
+      onPick(Math.floor(since / 60) * 60, Math.ceil(until / 60) * 60);
+    }
+    stop();
+  });
+  const stop = () => {
+    from = null;
+    mark.hidden = true;
+  };
+  element.addEventListener("pointercancel", stop);
 }
 
 function read(ms) {
   reading = ms == null ? null : ms / 1000;
-  if (shown) say(complete());
+  if (!shown) return;
+  const grid = complete();
+  say(grid, smoothed(grid));
 }
 
 /** The figures under the pointer, or the newest, in words; and each chart described for those who cannot see it. */
-function say(grid) {
+function say(grid, smooth) {
   const { step } = shown;
-  const at = reading == null ? grid.findLast((point) => point[1]) : grid.find(([second]) => second <= reading && reading < second + step);
+  const found = reading == null ? grid.findLastIndex((point) => point[1] && point[0] + step <= shown.until) : grid.findIndex(([second]) => second <= reading && reading < second + step);
+  const at = smooth[found];
   const when = at ? `${moment(at[0])} · ` : "";
   const share = at?.[1] ? at[2] / at[1] : null;
-  $("read-negativity").replaceChildren(when, make("b", {}, percent(share)));
-  $("read-volume").replaceChildren(when, make("b", {}, number(at?.[1])), ` ${words.perStep[step]}`);
+  const usual = shown.usual ? [make("span", { class: "band", "aria-hidden": "true" }), `${words.usual} ${usualRange(shown.usual).map(percent).join("–")} · `] : [];
+  $("read-negativity").replaceChildren(...usual, when, make("b", {}, percent(share)));
+  $("read-volume").replaceChildren(when, make("b", {}, number(grid[found]?.[1])), ` ${words.perStep[step]}`);
+  for (const name of ["negativity", "emotions"]) $(`basis-${name}`).textContent = words.smoothing[step];
   const all = at ? labelled(at) : 0;
   const strongest = EMOTIONS.map((emotion, i) => [emotion, all ? at[3 + i] / all : 0]).sort((a, b) => b[1] - a[1]).slice(0, 4);
   $("read-emotions").replaceChildren(when, ...strongest.flatMap(([emotion, part]) => [dot(emotion), `${words.emotions[emotion]} `, make("b", {}, percent(part)), "  "]));
 
-  const some = grid.filter((point) => point[1]);
+  const some = smooth.filter((point) => point[1]);
   describe("negativity", words.negativeShare, some.map((point) => point[2] / point[1]), percent);
   describe("volume", words.volume, grid.map((point) => point[1]), number);
   const emotion = strongest[0]?.[0];

@@ -5,9 +5,11 @@ import { view } from "./state.js";
 import { clock, EMOTIONS, moment, percent, words } from "./words.js";
 
 const KEPT = 60;
+const MOVE_MS = 2000; // the list moves no more often than this
 let comments = []; // shown, newest first
 let waiting = []; // arrived while the reader was reading
 let seen = new Set();
+let movedAt = 0;
 
 export function start(filterBy) {
   $("filters").addEventListener("click", ({ target }) => target.closest("button") && filterBy(target.closest("button").value || null));
@@ -27,6 +29,7 @@ export function drawFilters() {
 export function empty() {
   comments = [];
   waiting = [];
+  movedAt = 0;
   seen = new Set();
   draw();
 }
@@ -38,7 +41,7 @@ export function receive(arrived) {
   if (!unseen.length) return;
   waiting = [...unseen, ...waiting].slice(0, KEPT);
   if (isHeld()) announce();
-  else release();
+  else if (performance.now() - movedAt > MOVE_MS) release();
 }
 
 /** Comments of a time gone by, whole. */
@@ -58,6 +61,7 @@ function release() {
   const arrived = new Set(waiting.map(({ key }) => key));
   comments = [...waiting, ...comments].slice(0, KEPT);
   waiting = [];
+  movedAt = performance.now();
   seen = new Set(comments.map(({ key }) => key));
   draw(arrived);
 }
@@ -77,7 +81,7 @@ function element(comment, arrived) {
     make("p", { class: "meta" },
       make("time", { datetime: new Date(comment.at * 1000).toISOString() }, view.from ? moment(comment.at) : clock(comment.at)),
       ...comment.labels.map((label) => make("span", {}, dot(label), words.emotions[label] ?? label)),
-      make("span", { class: comment.negative && "negative" }, `${words.negative} ${percent(comment.negativity)}`),
+      comment.negative ? make("span", { class: "negative" }, `${words.negative} ${percent(comment.negativity)}`) : null,
       view.community === comment.community ? null : make("bdi", {}, comment.community),
       comment.author && make("span", {}, `@${comment.author}`),
       comment.post && make("span", {}, words.post(""), make("bdi", {}, comment.post))));

@@ -92,7 +92,7 @@ function fill(entry, row) {
   entry.share.textContent = percent(row.share);
   entry.usual.textContent = row.usual == null ? words.noUsual : words.usually(percent(row.usual));
   entry.aside.textContent = aside;
-  if (alarms) entry.aside.prepend(make("span", { class: "alarm" }, `${words.alerts} · `));
+  if (alarms) entry.aside.prepend(make("span", { class: "alarm" }, `▲ ${words.alarm} · `));
   entry.line.setAttribute("points", points(row.spark));
 }
 
