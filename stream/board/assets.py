@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import mimetypes
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Asset:
         return web.Response(body=self._body, headers=self._headers)
 
 
+@cache
 def page_assets() -> dict[str, Asset]:
     """Address → file, for all that a page may ask for but the page itself.
 

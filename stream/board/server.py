@@ -94,7 +94,7 @@ class Board:
             except (RedisError, OSError):
                 response = web.json_response({"error": "Redis is away"}, status=503)
         elif self._access.by_token and request.path == "/":
-            response = web.HTTPSeeOther("login")
+            response = _go_to("login")
         else:
             response = web.json_response({"error": "not allowed; see FANPULSE_BOARD_TOKEN"}, status=403)
         if not response.prepared:
@@ -117,7 +117,7 @@ class Board:
         token = (await request.post()).get("token")
         if not self._access.by_token or not isinstance(token, str) or not self._access.knows(token):
             return _login_page("This is not the token. 口令不正确。")
-        response = web.HTTPSeeOther("./")
+        response = _go_to("./")
         self._access.open_session(response, secure=request.secure)
         return response
 
@@ -143,10 +143,10 @@ class Board:
         packer = zlib.compressobj(level=5, wbits=31)
         watch = self._watch
         with watch.viewer(viewer.course), suppress(ConnectionError):
+            await watch.ticked(0)
             comments = None
             with suppress(RedisError, OSError):
                 comments = await viewer.begin(self._reader, watch)
-            await watch.ticked(0)
             while not watch.closing:
                 frame = orjson.dumps(viewer.frame(watch, comments))
                 comments = None
@@ -163,6 +163,7 @@ class Board:
         except (KeyError, ValueError):
             raise web.HTTPBadRequest(text="needs community, since, until and step") from None
         since = max(since, until - _LONGEST_SERIES * step)
+        await self._watch.ticked(0)
         points = await self._reader.series(community, step, since, until)
         return _json({"step": step, "points": points, "usual": self._watch.rows.usual(community)})
 
@@ -172,6 +173,7 @@ class Board:
             since, until = float(query["since"]), float(query["until"])
         except (KeyError, ValueError):
             raise web.HTTPBadRequest(text="needs since and until") from None
+        await self._watch.ticked(0)
         found = await self._reader.comments_of(
             since, until, query.get("community"), query.get("emotion"), _PAST_COMMENTS
         )
@@ -189,6 +191,10 @@ def _viewer(request: web.Request) -> Viewer:
         return Viewer.of(request.query)
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from None
+
+
+def _go_to(place: str) -> web.Response:
+    return web.Response(status=303, headers={hdrs.LOCATION: place})
 
 
 def _login_page(wrong: str) -> web.Response:

@@ -61,8 +61,8 @@ class Watch:
         self.comments: deque[tuple[int, Said]] = deque(maxlen=2 * COMMENTS_A_TICK)  # newest last
 
     async def run(self) -> None:
-        """Tick until cancelled. A Redis that is away is tried again, and what it had is shown as old."""
-        while True:
+        """Tick until closed. A Redis that is away is tried again, and what it had is shown as old."""
+        while not self.closing:
             began = time.monotonic()
             try:
                 await self._tick()

@@ -79,7 +79,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def look(chromium: Browser) -> AsyncIterator[Look]:
-    """Open a page; at the end it must have broken no rule of its own, and asked no other server for anything."""
+    """Open a page; at the end it must have kept its own rules and asked no other server for anything."""
     complaints: list[str] = []
     async with AsyncExitStack() as stack:
 

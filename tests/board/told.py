@@ -1,4 +1,4 @@
-"""An invented story written into Redis as the worker would, through the real sink and publisher; no model scores it."""
+"""An invented story, written into Redis as the worker would by the real sink and publisher, unscored."""
 
 import time
 import zlib
@@ -24,16 +24,17 @@ _BATCH = 2000
 
 
 class Told:
-    """Settles what happened, community by community in its own partition, and publishes windows when asked."""
+    """Settles what happened, each community in a partition of its own, and publishes windows when asked."""
 
     def __init__(self, redis: RedisClient, *, partitions: int = 2) -> None:
         keys = Keys()
+        self.redis = redis
         self._sink = Sink(redis, keys, events_kept=100_000, minutes_kept_s=4 * HOUR, hours_kept_s=15 * 86_400)
         self._publisher = Publisher(redis, keys, topic=TOPIC)
         self._next = dict.fromkeys(range(partitions), 0)
 
     async def week(self, communities: Sequence[str], until: float, *, rate: float, seed: int = 1) -> None:
-        """Hour buckets of the seven days up to `until`, as the plan of the story expects them; no comments."""
+        """Hour buckets of the seven days up to `until`, as the story plans them; no comments."""
         start = (int(until) // HOUR - 168) * HOUR
         for community in communities:
             course = plan(seed, community, start, 168 * HOUR, rate, (), HOUR)

@@ -11,7 +11,6 @@ import { clock, EMOTIONS, moment, number, percent, sayAll, switchLanguage, words
 
 const RANGES = { "3h": 3 * 3600, "24h": 86400, "7d": 7 * 86400 };
 const MINUTES_KEPT_S = 3 * 3600;
-const REFRESH_MS = 60_000; // late comments change past minutes
 const narrow = matchMedia("(max-width: 720px)");
 const system = matchMedia("(prefers-color-scheme: dark)");
 let status = { at: null };
@@ -136,6 +135,7 @@ function receive(frame) {
     feed.receive(frame.comments);
     $("feed-note").textContent = frame.rate > 20 ? words.sampled(number(frame.rate)) : $("comments").children.length ? "" : words.noneSuch;
   }
+  if (frame.whole && !view.from) load(); // late comments change past minutes, an outage leaves a hole
   drawStatus();
   drawDetail();
 }
@@ -192,7 +192,6 @@ function start() {
   live.start(receive, () => { status = { ...status, lost: true }; drawStatus(); });
   relabel();
   show(view, null);
-  setInterval(() => document.hidden || view.from || load(), REFRESH_MS);
 }
 
 start();
