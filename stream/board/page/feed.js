@@ -9,13 +9,13 @@ const MOVE_MS = 2000; // the list moves no more often than this
 let comments = []; // shown, newest first
 let waiting = []; // arrived while the reader was reading
 let seen = new Set();
-let movedAt = 0;
+let movedAt = -MOVE_MS;
 
 export function start(filterBy) {
   $("filters").addEventListener("click", ({ target }) => target.closest("button") && filterBy(target.closest("button").value || null));
   $("fresh").addEventListener("click", release);
-  $("comments").addEventListener("pointerleave", () => isHeld() || release());
-  $("comments").addEventListener("focusout", () => setTimeout(() => isHeld() || release()));
+  $("reading").addEventListener("pointerleave", () => isHeld() || release());
+  $("reading").addEventListener("focusout", () => setTimeout(() => isHeld() || release()));
 }
 
 export function drawFilters() {
@@ -29,7 +29,7 @@ export function drawFilters() {
 export function empty() {
   comments = [];
   waiting = [];
-  movedAt = 0;
+  movedAt = -MOVE_MS;
   seen = new Set();
   draw();
 }
@@ -38,7 +38,6 @@ export function empty() {
 export function receive(arrived) {
   const unseen = arrived.filter(({ key }) => !seen.has(key));
   for (const { key } of unseen) seen.add(key);
-  if (!unseen.length) return;
   waiting = [...unseen, ...waiting].slice(0, KEPT);
   if (isHeld()) announce();
   else if (performance.now() - movedAt > MOVE_MS) release();
@@ -66,7 +65,7 @@ function release() {
   draw(arrived);
 }
 
-const isHeld = () => $("comments").matches(":hover") || $("comments").contains(document.activeElement);
+const isHeld = () => $("reading").matches(":hover") || $("reading").contains(document.activeElement);
 
 function announce() {
   $("fresh").hidden = !waiting.length;
