@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from stream import settings as settings_module
+from stream.board.cli import board
 from stream.errors import ConfigurationError, FanpulseError
 from stream.replay_cli import replay
 from stream.settings import Settings
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(replay)
+app.command()(board)
 
 
 @app.command()

@@ -70,6 +70,11 @@ class Told:
         for partition, batch in waiting.items():
             await self._settle(partition, batch)
 
+    @property
+    def settled(self) -> int:
+        """Offsets settled so far."""
+        return sum(self._next.values())
+
     async def publish(self) -> int:
         return await self._publisher.publish()
 
