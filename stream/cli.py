@@ -10,9 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from stream import settings as settings_module
-from stream.alerts.cli import app as alerts
 from stream.errors import ConfigurationError, FanpulseError
-from stream.replay_cli import replay
 from stream.settings import Settings
 
 app = typer.Typer(
@@ -21,8 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command()(replay)
-app.add_typer(alerts, name="alerts")
 
 
 @app.command()
@@ -94,16 +90,20 @@ def log_to_stderr(settings: Settings) -> None:
 
 
 def main() -> None:
+    """Run the command line; each feature's commands live beside it."""
+    from stream.alerts.cli import app as alerts
     from stream.audit_cli import audit
-    from stream.demo import demo
+    from stream.board.cli import board
     from stream.look_cli import events, window
     from stream.replay_cli import replay
 
-    for command in (demo, replay, audit, window, events):
+    for command in (replay, audit, window, events, board):
         app.command()(command)
+    app.add_typer(alerts, name="alerts")
     if find_spec("deploy"):  # a checkout; the images hold no embedded stack
         from deploy.local.cli import down, status, up
+        from stream.demo import demo
 
-        for local in (up, down, status):
-            app.command()(local)
+        for command in (demo, up, down, status):
+            app.command()(command)
     app()

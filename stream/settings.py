@@ -1,6 +1,7 @@
 """Everything that can be set, read once from the environment (`FANPULSE_…`) and validated at start."""
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -104,6 +105,20 @@ class Settings(BaseSettings):
     )
     web_host: str = Field("127.0.0.1", description="address of /metrics, /live and /ready")
     web_port: int = Field(6066, ge=0, le=65535, description="their port; 0 takes a free one")
+    board_host: str = Field(
+        "127.0.0.1", description="address of the board; others than loopback need a token or a proxy"
+    )
+    board_port: int = Field(8080, ge=0, le=65535, description="its port; 0 takes a free one")
+    board_token: SecretStr | None = Field(
+        None, min_length=16, description="who knows it may see the board; at least 16 characters"
+    )
+    board_proxy_header: str | None = Field(
+        None, description="header in which a proxy names the user it let through, e.g. `X-Forwarded-User`"
+    )
+    board_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        description="networks, as JSON, from which that header is believed",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="what is logged")
 
     @model_validator(mode="after")
