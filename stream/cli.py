@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from typing import Annotated, Any, NoReturn
 
@@ -97,13 +97,13 @@ def main() -> None:
     from stream.look_cli import events, window
     from stream.replay_cli import replay
 
-    for command in (replay, audit, window, events, board):
-        app.command()(command)
+    commands: list[Callable[..., None]] = [replay, audit, window, events, board]
     app.add_typer(alerts, name="alerts")
     if find_spec("deploy"):  # a checkout; the images hold no embedded stack
         from deploy.local.cli import down, status, up
         from stream.demo import demo
 
-        for command in (demo, up, down, status):
-            app.command()(command)
+        commands = [demo, up, down, status, *commands]
+    for command in commands:
+        app.command()(command)
     app()

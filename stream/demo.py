@@ -71,12 +71,12 @@ async def _demo(seconds: float, board: bool, seed: int) -> None:
         await topics.create(settings, PARTITIONS, 1)
         async with contextlib.AsyncExitStack() as running:
             environment["FANPULSE_WEB_PORT"] = str(free_port())
-            await running.enter_async_context(_fanpulse("worker", environment))
+            worker = await running.enter_async_context(_fanpulse("worker", environment))
             if board:
                 port = free_port()
                 await running.enter_async_context(_fanpulse("board", environment, "--port", str(port)))
                 console.print(f"the board: http://127.0.0.1:{port}/")
-            await _play(settings, console, seconds, seed)
+            await _play(settings, console, seconds, seed, worker)
     except asyncio.CancelledError:
         console.print("stopped")
     finally:
@@ -108,7 +108,7 @@ async def _fanpulse(command: str, environment: dict[str, str], *arguments: str) 
                 await process.wait()
 
 
-async def _play(settings: Settings, console: Console, seconds: float, seed: int) -> None:
+async def _play(settings: Settings, console: Console, seconds: float, seed: int, worker: Process) -> None:
     picture = Picture(list(COMMUNITIES), seconds)
     async with Fanpulse.of(settings) as client:
         jobs = [
@@ -116,6 +116,7 @@ async def _play(settings: Settings, console: Console, seconds: float, seed: int)
             asyncio.create_task(_listen(client, picture)),
             asyncio.create_task(_look(client, picture)),
             asyncio.create_task(_show(picture, console)),
+            asyncio.create_task(_guard(worker)),
         ]
         try:
             # The story ends when it is told and settled; the others go on for ever.
@@ -127,6 +128,13 @@ async def _play(settings: Settings, console: Console, seconds: float, seed: int)
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
             console.print(picture.summary())
+
+
+async def _guard(worker: Process) -> None:
+    """Say why when the worker ends before the story does."""
+    await worker.wait()
+    last = (FOLDER / "worker.log").read_text().splitlines()[-1:]
+    raise ServiceError(f"the worker ended: {' '.join(last)}")
 
 
 async def _tell(settings: Settings, picture: Picture, seconds: float, seed: int) -> None:
