@@ -17,8 +17,8 @@ Kind = Literal["m", "h"]
 Homes = Mapping[str, Collection[int]]
 """Community → the partitions that have seen it."""
 
-KEPT_MINUTES = 120  # an hour and the one before
-KEPT_HOURS = 192  # 24 hours and the 7 times 24 before
+# Buckets that windows need: an hour and the one before; 24 hours and the 7 times 24 before.
+KEPT: Mapping[Kind, int] = {"m": 120, "h": 192}
 STEPS: Mapping[Kind, int] = {"m": MINUTE, "h": HOUR}
 _PROBED = 64  # partitions asked for at a time
 
@@ -120,13 +120,17 @@ def current(community: str, size: Size, at: float) -> list[Place]:
     return [Place(kind, start, community) for start in starts(size, at)]
 
 
-def places(community: str, at: float) -> list[Place]:
-    """All buckets that the windows at `at` (epoch s), those before and the baselines are made of."""
-    minute, hour = int(at) // MINUTE * MINUTE, int(at) // HOUR * HOUR
-    return [
-        *(Place("m", minute - back * MINUTE, community) for back in range(KEPT_MINUTES)),
-        *(Place("h", hour - back * HOUR, community) for back in range(KEPT_HOURS)),
-    ]
+def places(community: str, at: float, after: int = 0) -> list[Place]:
+    """All buckets that the windows at `at` (epoch s), those before and the baselines are made of.
+
+    Those that start at `after` or earlier are left out.
+    """
+    found = []
+    for kind, step in STEPS.items():
+        last = int(at) // step * step
+        newest_left_out = max(last - KEPT[kind] * step, after // step * step)
+        found += [Place(kind, start, community) for start in range(newest_left_out + step, last + step, step)]
+    return found
 
 
 def by_start(

@@ -1,6 +1,6 @@
 """Buckets become rolling windows. Pure: it knows neither Redis nor the clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import fsum, sqrt
 from typing import Annotated, Literal, get_args
@@ -20,6 +20,7 @@ BASELINE_DAYS = 7
 LEAST_HOURS = 24
 LEAST_DAYS = 3
 
+_NOTHING: Mapping[str, int] = {}
 _SHAPES: dict[Size, tuple[int, int]] = {"5m": (MINUTE, 5), "1h": (MINUTE, 60), "24h": (HOUR, 24)}
 
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -99,21 +100,18 @@ def window_at(
     hours: Buckets,
     *,
     authors: int | None = None,
-    as_of: float | None = None,
 ) -> Window:
-    """Roll up the window that ends with the bucket of `at` (epoch s); `as_of` (epoch s) is `at` if not given.
+    """Roll up the window that ends with the bucket of `at` (epoch s).
 
     It needs 120 minutes back for `5m` and `1h`, 192 hours for the rest; buckets that are not there are empty.
     """
     buckets = hours if size == "24h" else minutes
     current = starts(size, at)
-    total = add_up(buckets, current)
+    total = _sum(buckets, current)
     comments, negative = total.get("n", 0), total.get("neg", 0)
     share = _ratio(negative, comments)
-    earlier = add_up(buckets, starts(size, at, back=1), ("n", "neg"))
-    before = Before(
-        comments=earlier.get("n", 0), negative_share=_ratio(earlier.get("neg", 0), earlier.get("n", 0))
-    )
+    comments_before, negative_before = _negative(buckets, starts(size, at, back=1))
+    before = Before(comments=comments_before, negative_share=_ratio(negative_before, comments_before))
     baseline = _baseline(size, at, hours)
     z = None
     if share is not None and baseline is not None and baseline.deviation > 0:
@@ -123,7 +121,7 @@ def window_at(
         size=size,
         start=_moment(current[0]),
         end=_moment(current[-1] + current.step),
-        as_of=_moment(at if as_of is None else as_of),
+        as_of=_moment(at),
         comments=comments,
         negative=negative,
         negative_share=share,
@@ -147,15 +145,23 @@ def window_at(
     )
 
 
-def add_up(buckets: Buckets, at: range, only: Sequence[str] = ()) -> dict[str, int]:
-    """Sum the fields (or just those named) of the buckets with these starts."""
+def _sum(buckets: Buckets, at: range) -> dict[str, int]:
+    """All fields of the buckets with these starts."""
     total: dict[str, int] = {}
     for start in at:
-        bucket = buckets.get(start)
-        if bucket:
-            for name in only or bucket:
-                total[name] = total.get(name, 0) + bucket.get(name, 0)
+        for name, amount in buckets.get(start, _NOTHING).items():
+            total[name] = total.get(name, 0) + amount
     return total
+
+
+def _negative(buckets: Buckets, at: range) -> tuple[int, int]:
+    """Comments, and negative ones, in the buckets with these starts."""
+    comments = negative = 0
+    for start in at:
+        if bucket := buckets.get(start):
+            comments += bucket.get("n", 0)
+            negative += bucket.get("neg", 0)
+    return comments, negative
 
 
 def _baseline(size: Size, at: float, hours: Buckets) -> Baseline | None:
@@ -163,15 +169,10 @@ def _baseline(size: Size, at: float, hours: Buckets) -> Baseline | None:
         periods, least = [starts("24h", at, back) for back in range(1, BASELINE_DAYS + 1)], LEAST_DAYS
     else:
         now = int(at) // HOUR * HOUR
-        periods = [
-            range(now - back * HOUR, now - (back - 1) * HOUR, HOUR) for back in range(1, BASELINE_HOURS + 1)
-        ]
-        least = LEAST_HOURS
-    shares = []
-    for period in periods:
-        total = add_up(hours, period, ("n", "neg"))
-        if total.get("n"):
-            shares.append(total["neg"] / total["n"])
+        past = range(now - BASELINE_HOURS * HOUR, now, HOUR)
+        periods, least = [range(start, start + HOUR, HOUR) for start in past], LEAST_HOURS
+    counts = [_negative(hours, period) for period in periods]
+    shares = [negative / comments for comments, negative in counts if comments]
     if len(shares) < least:
         return None
     mean = fsum(shares) / len(shares)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stream import metrics, sketches
-from stream.buckets import HOUR, MINUTE
-from stream.history import KEPT_HOURS, KEPT_MINUTES, History, Place, current, places
+from stream.buckets import MINUTE
+from stream.history import KEPT, STEPS, History, Kind, Place, current, places
 from stream.keys import Keys
 from stream.rolling import SIZES, Size, Window, starts, window_at
 from stream.sketches import Registers
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WINDOW_KEPT_S = 2 * 86400
 WINDOWS_KEPT = 20_000
-_TOGETHER = 32  # communities read and written at once
+_TOGETHER = 16  # communities read and written at once
 CHANGES_KEPT_S = 60
 
 
@@ -34,63 +34,70 @@ class _Community:
     newest: int = 0
     minutes: dict[int, dict[str, int]] = field(default_factory=dict)
     hours: dict[int, dict[str, int]] = field(default_factory=dict)
-    authors: dict[Size, tuple[int, Registers]] = field(default_factory=dict)  # the window's start, its union
+    authors: dict[tuple[Size, int], Registers] = field(
+        default_factory=dict
+    )  # by size and start of the window
     published: dict[Size, Window] = field(default_factory=dict)
 
-    def unread(self, touched: set[Place], minute: int) -> list[Place]:
-        """The buckets to read: those touched, and those that no window was made of before."""
-        return [place for place in places(self.name, minute) if place.start > self.minute or place in touched]
+    def unread(self, touched: set[Place], minute: int) -> set[Place]:
+        """The buckets to read: those touched, and those whose time has come since the last windows."""
+        due = {place for place in touched if self._oldest(place.kind, minute) <= place.start <= minute}
+        return due.union(places(self.name, minute, after=self.minute))
 
-    def uncounted(self, touched: set[Place], minute: int) -> list[Place]:
-        """The buckets whose authors to read: when a window has moved all of its, else those touched."""
+    def uncounted(self, touched: set[Place], minute: int) -> set[Place]:
+        """The buckets whose authors to read: those touched, and all of a window that has moved on."""
         wanted: set[Place] = set()
         for size in SIZES:
-            here = [
-                place for place in current(self.name, size, minute) if self._buckets(place).get(place.start)
-            ]
-            start, _ = self.authors.get(size, (None, None))
-            wanted.update(here if start != starts(size, minute)[0] else touched.intersection(here))
-        return list(wanted)
+            there = {p for p in current(self.name, size, minute) if self._buckets(p.kind).get(p.start)}
+            wanted |= there & touched if _key(size, minute) in self.authors else there
+        return wanted
 
     def remember(self, place: Place, fields: dict[str, int]) -> None:
-        self._buckets(place)[place.start] = fields
+        self._buckets(place.kind)[place.start] = fields
 
     def count_authors(self, read: Mapping[Place, Registers], minute: int) -> None:
-        """Unite the sketches just read with those of the same window read before."""
+        """Unite the sketches just read with those read before for the same windows."""
+        united = {}
         for size in SIZES:
-            first = starts(size, minute)[0]
-            start, known = self.authors.get(size, (None, None))
+            known = [self.authors[key]] if (key := _key(size, minute)) in self.authors else []
             here = [read[place] for place in current(self.name, size, minute) if place in read]
-            self.authors[size] = (
-                first,
-                sketches.union([known, *here] if known is not None and start == first else here),
-            )
+            united[key] = sketches.union([*known, *here])
+        self.authors = united
 
     def roll_up(self, now: float) -> dict[Size, Window]:
         """The windows that are not as they were last published."""
         windows = {}
         for size in SIZES:
-            authors = sketches.count(self.authors[size][1])
+            authors = sketches.count(self.authors[_key(size, int(now))])
             window = window_at(self.name, size, now, self.minutes, self.hours, authors=authors)
             last = self.published.get(size)
             if last is None or window != last.model_copy(update={"as_of": window.as_of}):
                 windows[size] = window
         return windows
 
-    def settle(self, windows: Mapping[Size, Window], minute: int) -> None:
+    def note(self, windows: Mapping[Size, Window], minute: int) -> None:
+        """The windows were published; forget what the next ones will not need."""
         self.published |= windows
         if minute != self.minute:
             self.minute = minute
-            self.minutes = {at: b for at, b in self.minutes.items() if at > minute - KEPT_MINUTES * MINUTE}
-            self.hours = {at: b for at, b in self.hours.items() if at > minute - (KEPT_HOURS + 1) * HOUR}
+            self.minutes = {at: b for at, b in self.minutes.items() if at >= self._oldest("m", minute)}
+            self.hours = {at: b for at, b in self.hours.items() if at >= self._oldest("h", minute)}
 
     def has_ended(self) -> bool:
         """Whether only zeros are left to publish, and were."""
         empty = not any(window.comments or window.rejected for window in self.published.values())
         return empty and self.newest <= self.minute
 
-    def _buckets(self, place: Place) -> dict[int, dict[str, int]]:
-        return self.minutes if place.kind == "m" else self.hours
+    @staticmethod
+    def _oldest(kind: Kind, minute: int) -> int:
+        return minute - KEPT[kind] * STEPS[kind]
+
+    def _buckets(self, kind: Kind) -> dict[int, dict[str, int]]:
+        return self.minutes if kind == "m" else self.hours
+
+
+def _key(size: Size, at: int) -> tuple[Size, int]:
+    return size, starts(size, at)[0]
 
 
 class Publisher:
@@ -188,7 +195,7 @@ class Publisher:
             pipe.expire(self._keys.window(community.name), WINDOW_KEPT_S)
         await pipe.execute()
         for community, windows in zip(communities, changed, strict=True):
-            community.settle(windows, minute)
+            community.note(windows, minute)
             self._touched.pop(community.name, None)
             if community.has_ended():
                 del self._known[community.name]
