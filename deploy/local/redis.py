@@ -59,13 +59,7 @@ class Redis(Service):
 
     async def prepare(self) -> None:
         ports = [f"port {0 if self.tls else self.port}", *([f"tls-port {self.port}"] if self.tls else [])]
-        defaults = [
-            "bind 127.0.0.1",
-            "dir .",
-            "appendonly yes",
-            "appendfsync everysec",
-            "save ''",
-        ]
+        defaults = ["bind 127.0.0.1", "dir .", "appendonly yes", "appendfsync everysec", "save ''"]
         self._config.write_text("\n".join([*ports, *defaults, *self.config]) + "\n")
 
     async def ready(self) -> bool:
@@ -77,7 +71,7 @@ class Redis(Service):
             except (
                 exceptions.ConnectionError,
                 exceptions.ResponseError,
-            ):  # not listening, or loading its data
+            ):  # still loading its data
                 return False
             return True
 

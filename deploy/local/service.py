@@ -70,7 +70,7 @@ class Service(ABC):
 
     @abstractmethod
     async def ready(self) -> bool:
-        """One probe. May raise OSError while nothing listens yet."""
+        """Ask the server, which accepts connections already, whether it serves."""
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
@@ -127,8 +127,10 @@ class Service(ABC):
         """Whether one probe succeeds now."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                writer.close()  # a refusal has ended it: clients would retry, or log an error each time
                 return await self.ready()
-        except OSError:
+        except OSError:  # TimeoutError is one
             return False
 
     async def stop(self) -> None:

@@ -48,6 +48,13 @@ class Memory(BaseModel):
     processes: dict[str, Running] = {}
     ports: dict[str, dict[str, int]] = {}
 
+    def ports_to_use(self, running: set[str]) -> dict[str, dict[str, int]]:
+        """By service: those of a running one as they are, of another those that nobody took since."""
+        return {
+            service: {name: port for name, port in ports.items() if service in running or is_free(port)}
+            for service, ports in self.ports.items()
+        }
+
 
 class Stack:
     """The three services of one folder; those that an earlier command left running are adopted.
@@ -68,19 +75,23 @@ class Stack:
         self._file = self.folder / "stack.json"
         memory = self._recall()
         self.supervisor = memory.supervisor and memory.supervisor.process()
-        old = {kind.name: self._old_ports(kind, memory) for kind in (Kafka, Redis, Triton)}
+        running = {name: process for name, p in memory.processes.items() if (process := p.process())}
+        chosen = memory.ports_to_use(set(running))
         for name, port in (ports or {}).items():
-            old[name][CLIENT_PORTS[name]] = port
+            if name not in running:
+                chosen.setdefault(name, {})[CLIENT_PORTS[name]] = port
         leave = outlives_parent
-        self.kafka = Kafka(self.folder / "kafka", ports=old["kafka"], outlives_parent=leave)
-        self.redis = Redis(self.folder / "redis", ports=old["redis"], outlives_parent=leave)
+        self.kafka = Kafka(self.folder / "kafka", ports=chosen.get("kafka"), outlives_parent=leave)
+        self.redis = Redis(self.folder / "redis", ports=chosen.get("redis"), outlives_parent=leave)
         self.triton = Triton(
-            self.folder / "triton", ports=old["triton"], repository=repository, outlives_parent=leave
+            self.folder / "triton",
+            repository=repository,
+            ports=chosen.get("triton"),
+            outlives_parent=leave,
         )
         self.services: tuple[Service, ...] = (self.kafka, self.redis, self.triton)
         for service in self.services:
-            if recorded := memory.processes.get(service.name):
-                service.process = recorded.process()
+            service.process = running.get(service.name)
 
     @property
     def running(self) -> list[Service]:
@@ -113,7 +124,8 @@ class Stack:
         if self.supervisor and self.supervisor.pid != os.getpid():
             await asyncio.to_thread(end, self.supervisor, signal.SIGTERM, SUPERVISOR_STOP_S)
         await asyncio.gather(*(service.stop() for service in self.services))
-        self.leave()
+        if self._file.exists():
+            self.leave()
 
     def settings(self) -> dict[str, str]:
         """Environment variables that point fanpulse at this stack."""
@@ -123,15 +135,6 @@ class Stack:
         await service.launch()
         self._remember()
         await service.wait_until_ready()
-
-    def _old_ports(self, kind: type[Service], memory: Memory) -> dict[str, int]:
-        process = memory.processes.get(kind.name)
-        old = memory.ports.get(kind.name, {})
-        return (
-            old
-            if process and process.process()
-            else {name: port for name, port in old.items() if is_free(port)}
-        )
 
     def _recall(self) -> Memory:
         if not self._file.exists():

@@ -94,8 +94,8 @@ def test_a_detached_stack_has_the_ports_asked_for_and_is_ended_by_down(shell: Sh
     assert output.count(" ready ") == 3
     assert all(url in output for url in settings.values())
 
-    code, output = shell.up_detached()
-    assert (code, "already up" in output) == (0, True), output
+    code, output = shell.up_detached(f"--kafka-port={free_port()}")
+    assert (code, "already up" in output, settings["FANPULSE_KAFKA_URL"] in output) == (0, True, True), output
     code, output = shell.run("up")
     assert (code, "`fanpulse down` ends them" in output) == (1, True), output
     assert len(shell.processes()) == 3
@@ -105,7 +105,7 @@ def test_a_detached_stack_has_the_ports_asked_for_and_is_ended_by_down(shell: Sh
     assert not shell.env.exists()
     assert shell.run("down") == (0, "nothing was running\n")
     code, output = shell.run("status")
-    assert (code, output.count(" ended ")) == (1, 3), output
+    assert (code, output.count(" ended")) == (1, 3), output
 
 
 def test_a_half_started_stack_is_cleared_and_comes_back_at_its_addresses(shell: Shell) -> None:
@@ -115,7 +115,7 @@ def test_a_half_started_stack_is_cleared_and_comes_back_at_its_addresses(shell: 
     old[1].kill()
     wait_until(lambda: gone(old[1:2]))
     code, output = shell.run("status")
-    assert (code, output.count(" ended "), output.count(" ready ")) == (1, 1, 2), output
+    assert (code, output.count(" ended"), output.count(" ready ")) == (1, 1, 2), output
 
     code, output = shell.up_detached()
     assert code == 0, output
@@ -196,3 +196,10 @@ def test_a_damaged_memory_is_named(shell: Shell) -> None:
 def test_remembered_ports_that_somebody_took_are_replaced(tmp_path: Path, redis_server) -> None:
     (tmp_path / "stack.json").write_text(json.dumps({"ports": {"redis": {"clients": redis_server.port}}}))
     assert Stack(tmp_path).redis.port != redis_server.port
+
+
+def test_a_folder_without_a_stack_has_nothing_to_show_or_end(shell: Shell) -> None:
+    assert shell.run("down") == (0, "nothing was running\n")
+    code, output = shell.run("status")
+    assert (code, output.count(" ended")) == (1, 3), output
+    assert "127.0.0.1" not in output

@@ -42,6 +42,9 @@ class Stubborn(Service):
     async def prepare(self) -> None:
         pass
 
+    async def answers(self) -> bool:
+        return await self.ready()
+
     async def ready(self) -> bool:
         return "ready" in self.log.read_text()
 

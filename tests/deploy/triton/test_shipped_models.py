@@ -1,0 +1,79 @@
+"""What every model of triton_models/ promises, each version, asked through the server."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tritonclient.grpc import InferInput
+from tritonclient.grpc.aio import InferenceServerClient
+
+from deploy.local import Triton
+from deploy.local.triton import REPOSITORY
+
+SHIPPED = sorted(config.parent.name for config in REPOSITORY.glob("*/config.pbtxt"))
+VERSIONS = [
+    pytest.param(name, folder.name, id=f"{name}/{folder.name}")
+    for name in SHIPPED
+    for folder in sorted((REPOSITORY / name).glob("[0-9]*"))
+]
+TEXTS = [
+    "昨晚的演唱会太好听了，安可唱了三首，嗓子都喊哑了还想再去一次！",
+    "气死我了，抢了两个小时的票，最后告诉我系统错误",
+    "哦",
+    "What a night, the encore made me cry",
+    "we waited four hours in the rain and they cancelled it, never again",
+    "😀😀😀",
+    "……",
+    "[允悲][允悲]",
+    "1",
+    "\u200b.",
+    "الحفل",
+    "等公告" * 3000,
+]
+
+
+@pytest.mark.parametrize(("model", "version"), VERSIONS)
+async def test_any_text_has_probabilities_and_a_unit_embedding(
+    triton: Triton, model: str, version: str
+) -> None:
+    async with InferenceServerClient(triton.url.removeprefix("grpc://")) as client:
+        config = (await client.get_model_config(model, as_json=True))["config"]
+        parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+        answers = await ask(client, model, version, TEXTS)
+    for key, value in parameters.items():
+        if not key.endswith(f"@{version}"):
+            continue
+        name, spec = key.split("@")[0], json.loads(value)
+        answer = answers[name]
+        if name == "embedding":
+            assert answer.shape == (len(TEXTS), spec["dim"])
+            np.testing.assert_allclose(np.linalg.norm(answer, axis=1), 1, atol=1e-3)
+            continue
+        assert answer.shape == (len(TEXTS), len(spec["labels"]))
+        assert ((answer >= 0) & (answer <= 1)).all()
+        if spec["kind"] == "multiclass":
+            np.testing.assert_allclose(answer.sum(axis=1), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize(("model", "version"), VERSIONS)
+async def test_a_text_has_the_same_scores_whatever_its_neighbours(
+    triton: Triton, model: str, version: str
+) -> None:
+    async with InferenceServerClient(triton.url.removeprefix("grpc://")) as client:
+        together = await ask(client, model, version, TEXTS * 12)  # three slices
+        alone = [await ask(client, model, version, [text]) for text in TEXTS]
+    for name, answer in together.items():
+        one_by_one = np.concatenate([single[name] for single in alone] * 12)
+        np.testing.assert_allclose(answer, one_by_one, atol=1e-4, err_msg=name)
+
+
+async def ask(
+    client: InferenceServerClient, model: str, version: str, texts: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """Output name to an array [len(texts), …]."""
+    tensor = InferInput("text", [len(texts), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[text.encode()] for text in texts], dtype=np.object_))
+    answer = await client.infer(model, [tensor], model_version=version)
+    return {output.name: answer.as_numpy(output.name) for output in answer.get_response().outputs}
