@@ -1,14 +1,17 @@
 """Dead letters: what cannot be processed goes to the rejected topic, bytes untouched, with the reason why."""
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from stream import metrics
 from stream.comments import Rejected
 from stream.errors import Unavailable
+
+Headers = list[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,32 +30,43 @@ class Rejects:
         self._topic = topic
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Return once the brokers have all of `letters`. Raises Unavailable."""
+        """Return once the brokers have all of `letters`; one too large for them goes without its value.
+
+        Raises Unavailable.
+        """
         try:
-            waiting = [await self._send_one(letter) for letter in letters]
-            for delivery in waiting:
-                await delivery
+            await asyncio.gather(*map(self._send_one, letters))
         except (KafkaError, OSError) as error:
             raise Unavailable("Kafka", f"dead letters: {type(error).__name__}: {error}") from error
         for letter in letters:
             metrics.REJECTED.labels(letter.rejected.reason.value).inc()
 
-    async def _send_one(self, letter: DeadLetter) -> Awaitable[object]:
-        record, rejected = letter.record, letter.rejected
-        source = f"{record.topic}:{record.partition}:{record.offset}"
-        delivery: Awaitable[object] = await self._producer.send(
-            self._topic,
-            # A null value would be a tombstone: compaction would delete the letter.
-            value=record.value if record.value is not None else b"",
-            key=source.encode(),
-            timestamp_ms=record.timestamp,
-            headers=[
-                ("reason", rejected.reason.value.encode()),
-                ("exception", rejected.detail.encode(errors="backslashreplace")),
-                ("source.topic", record.topic.encode()),
-                ("source.partition", str(record.partition).encode()),
-                ("source.offset", str(record.offset).encode()),
-                *((f"original.{name}", value) for name, value in record.headers),
-            ],
-        )
-        return delivery
+    async def _send_one(self, letter: DeadLetter) -> None:
+        record, headers = letter.record, _headers(letter)
+        original = [(f"original.{name}", value) for name, value in record.headers]
+        value = record.value or b""  # a null value would be a tombstone: compaction would delete the letter
+        try:
+            await self._produce(letter, value, headers + original)
+        except MessageSizeTooLargeError:
+            # The record filled the largest message that brokers take, and a letter says more than its record.
+            await self._produce(letter, b"", [*headers, ("stripped", f"{len(value)} bytes".encode())])
+
+    async def _produce(self, letter: DeadLetter, value: bytes, headers: Headers) -> None:
+        # No timestamp but now: the record's own may be out of the bounds that this topic sets.
+        await self._producer.send_and_wait(self._topic, value, key=_source(letter.record), headers=headers)
+
+
+def _headers(letter: DeadLetter) -> Headers:
+    record, rejected = letter.record, letter.rejected
+    return [
+        ("reason", rejected.reason.value.encode()),
+        ("exception", rejected.detail.encode(errors="backslashreplace")),
+        ("source.topic", record.topic.encode()),
+        ("source.partition", str(record.partition).encode()),
+        ("source.offset", str(record.offset).encode()),
+        ("source.timestamp", str(record.timestamp).encode()),
+    ]
+
+
+def _source(record: ConsumerRecord) -> bytes:
+    return f"{record.topic}:{record.partition}:{record.offset}".encode()
