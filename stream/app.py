@@ -156,6 +156,7 @@ class Worker:
 
     async def _fences(self, assigned: set[TP]) -> Mapping[TP, int]:
         metrics.ASSIGNED.set(len(assigned))
+        metrics.begin(tp.partition for tp in assigned)
         positions = await asyncio.gather(*map(self._position, assigned))
         return dict(zip(assigned, positions, strict=True))
 

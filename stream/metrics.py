@@ -1,5 +1,7 @@
 """What a worker tells Prometheus. Names follow Prometheus' rules: base units, `_total` for counters."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY = CollectorRegistry()
@@ -79,3 +81,10 @@ WINDOWS_PUBLISHED_AT = Gauge(
     "When windows were last published, Unix time.",
     registry=REGISTRY,
 )
+
+
+def begin(partitions: Iterable[int]) -> None:
+    """Show the counters of `partitions` as zero: a rate needs a beginning, and nothing happened is an answer."""
+    for partition in partitions:
+        for counter in (CONSUMED, SETTLED, REPLAYED, FENCE_MOVED):
+            counter.labels(partition)

@@ -92,6 +92,7 @@ class Scorer:
                 raise ConfigurationError(f"Triton has no model {name!r}: {error.message()}") from error
             raise _unavailable(error) from error
         model = Model.parse(answer["config"], version=version)
+        metrics.REFUSED.labels(model.name)  # begins at zero
         try:
             await self.probe(model)
         except InputRefused as error:
