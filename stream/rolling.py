@@ -107,7 +107,7 @@ def window_at(
     """
     buckets = hours if size == "24h" else minutes
     current = starts(size, at)
-    total = _sum(buckets, current)
+    total = add_up(buckets, current)
     comments, negative = total.get("n", 0), total.get("neg", 0)
     share = _ratio(negative, comments)
     comments_before, negative_before = _negative(buckets, starts(size, at, back=1))
@@ -145,7 +145,7 @@ def window_at(
     )
 
 
-def _sum(buckets: Buckets, at: range) -> dict[str, int]:
+def add_up(buckets: Buckets, at: range) -> dict[str, int]:
     """All fields of the buckets with these starts."""
     total: dict[str, int] = {}
     for start in at:
