@@ -28,7 +28,12 @@ def posts(count: int, labels: tuple[str, ...] = tuple(FEELINGS), seed: int = 1) 
     for label in itertools.cycle(labels):
         if len(found) == count:
             break
-        parts = (chooser.choice(WHEN), chooser.choice(WHO), chooser.choice(FEELINGS[label]), chooser.choice(ENDS))
+        parts = (
+            chooser.choice(WHEN),
+            chooser.choice(WHO),
+            chooser.choice(FEELINGS[label]),
+            chooser.choice(ENDS),
+        )
         found.setdefault("".join(parts), label)
     return list(found.items())
 
