@@ -105,12 +105,13 @@ class Worker:
             for job in side_jobs:
                 job.cancel()
             log.info("stopping: settling what is in flight")
-            try:
-                await asyncio.wait_for(self._app.stop(), self._settings.drain_s)
-            except TimeoutError:
+            leaving = asyncio.create_task(self._app.stop())
+            _, late = await asyncio.wait({leaving}, timeout=self._settings.drain_s)
+            if late:
                 log.warning("not settled within %g s: left to other workers", self._settings.drain_s)
-            starting.cancel()
-            await asyncio.gather(starting, *side_jobs, return_exceptions=True)
+            for task in (starting, leaving):
+                task.cancel()
+            await asyncio.gather(starting, leaving, *side_jobs, return_exceptions=True)
         if crash is not None:
             raise crash
 

@@ -138,19 +138,18 @@ async def _guard(worker: Process) -> None:
 
 
 async def _tell(settings: Settings, picture: Picture, seconds: float, seed: int) -> None:
-    """Send an hour of calm at once, then the story at its own pace; return when all of it is settled."""
-    now = time.time()
-    sour = COMMUNITIES[0]
-    calm = storyline(seed, COMMUNITIES, now - 3600, 3600, QUIET_RATE)
-    turn = Turn("souring", sour, now + TURN_AFTER_S, seconds)
-    story = storyline(seed + 1, COMMUNITIES, now, seconds, BUSY_RATE, [turn])
+    """Send an hour of calm at once and, when it is settled, the story at its own pace."""
+    calm = storyline(seed, COMMUNITIES, time.time() - 3600, 3600, QUIET_RATE)
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_url.removeprefix("kafka://")) as producer:
         for comment, _ in _in_time([*calm], None):
             await producer.send(
                 settings.comments_topic, orjson.dumps(comment), key=comment["community"].encode()
             )
             picture.sent += 1
-        await producer.flush()
+        await picture.all_settled()
+        now = picture.begin()
+        turn = Turn("souring", COMMUNITIES[0], now + TURN_AFTER_S, seconds)
+        story = storyline(seed + 1, COMMUNITIES, now, seconds, BUSY_RATE, [turn])
         for comment, wait_s in _in_time([*story], now):
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
@@ -158,9 +157,7 @@ async def _tell(settings: Settings, picture: Picture, seconds: float, seed: int)
                 settings.comments_topic, orjson.dumps(comment), key=comment["community"].encode()
             )
             picture.sent += 1
-        await producer.flush()
-    while picture.settled < picture.sent:  # noqa: ASYNC110 - seen by polling Redis
-        await asyncio.sleep(REFRESH_S)
+        await picture.all_settled()
     await asyncio.sleep(2 * REFRESH_S)  # one more look at the windows
 
 

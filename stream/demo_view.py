@@ -1,5 +1,6 @@
 """What the demo shows: the state of its communities as a terminal screen, a plain line or a summary."""
 
+import asyncio
 import time
 from collections import deque
 
@@ -42,6 +43,16 @@ class Picture:
     def settle(self, offsets: int) -> None:
         self.settled = offsets
         self._progress.append((time.monotonic(), offsets))
+
+    def begin(self) -> float:
+        """The story begins; return the time, epoch seconds."""
+        self._began = time.monotonic()
+        return time.time()
+
+    async def all_settled(self) -> None:
+        """Return once everything sent is settled."""
+        while self.settled < self.sent:  # noqa: ASYNC110 - seen by polling Redis
+            await asyncio.sleep(0.2)
 
     @property
     def rate(self) -> float:
