@@ -11,7 +11,7 @@ LICENCE = (
 )
 
 
-def card(recipe: Recipe, version: int, figures: Mapping[str, Any], failures: str) -> str:
+def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
     """Markdown. `figures` is the version's metrics.json."""
     lines = [
         f"# {recipe.export.model if recipe.export else recipe.name}, version {version}",
@@ -56,7 +56,7 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any], failures: str
         "",
         "## Known failures",
         "",
-        failures.strip(),
+        (recipe.export.failures if recipe.export else "").strip(),
         "",
         "## Size and parity",
         "",
@@ -64,7 +64,13 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any], failures: str
         f"- fp32 graph against torch: at most {figures['parity']['fp32']:.1e} apart on {figures['parity']['texts']} texts; "
         f"int8 loses {100 * figures['parity']['int8_lost_macro_f1']:.2f} points of macro-F1",
         f"- batch neighbours move a score by at most {figures['parity']['neighbours']:.1e}",
-        "- speed: `python -m training evaluate FOLDER --speed` on the machine that matters",
+        f"- {figures['size']['texts_per_second']:.0f} held-out texts per second, tokenizer included, by ONNX Runtime on the "
+        "exporting machine; `python -m training evaluate RECIPE --exported FOLDER` measures it anew",
+        *(
+            [f"- {figures['everyday']['right']} of 26 everyday sentences right (training/everyday.py)"]
+            if "everyday" in figures
+            else []
+        ),
         "",
         "## Make it again",
         "",

@@ -2,16 +2,18 @@
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from training import card, gate, graph, int8, metrics, parity, rows, triton
 from training.batches import EncodedRows
 from training.checkpoint import Checkpoint, load
-from training.errors import RecipeError
+from training.errors import CheckpointError, RecipeError
+from training.everyday import everyday
 from training.exported import Exported
 from training.files import replacing_folder, write_json, write_text
-from training.recipe import Shipping
+from training.recipe import Recipe, Shipping
 from training.rows import Rows
 from training.train import predict
 
@@ -67,7 +69,10 @@ def prove(
         )
         before = parity.figures(checkpoint, exported.score(splits["test"].texts), splits["test"])
     small = Exported(folder)
-    after = parity.figures(checkpoint, small.score(splits["test"].texts), splits["test"])
+    started = time.perf_counter()
+    scores = small.score(splits["test"].texts)
+    seconds = time.perf_counter() - started
+    after = parity.figures(checkpoint, scores, splits["test"])
     return {
         "test": after,
         "parity": {
@@ -76,25 +81,47 @@ def prove(
             "neighbours": parity.neighbours(small, texts[:256]),
             "int8_lost_macro_f1": parity.int8(before, after),
         },
-        "size": {"onnx_bytes": (folder / "model.onnx").stat().st_size},
+        "size": {
+            "onnx_bytes": (folder / "model.onnx").stat().st_size,
+            "texts_per_second": len(splits["test"]) / seconds,
+        },
+        **(
+            {"everyday": everyday(lambda t: small.score(t)["sentiment"])}
+            if "sentiment" in small.outputs
+            else {}
+        ),
     }
 
 
-def export(run: Path, models: Path, *, version: int | None = None) -> Path:
-    """Adds a version to `models/<name>` and returns its folder; nothing is written unless every check passes."""
-    checkpoint = load(run / "model")
-    shipping = checkpoint.recipe.export
-    if shipping is None:
-        raise RecipeError(f"recipe {checkpoint.recipe.name} has no [export] section")
+def shipping_of(recipe: Recipe) -> Shipping:
+    if recipe.export is None:
+        raise RecipeError(f"recipe {recipe.name} has no [export] section")
+    return recipe.export
+
+
+def place(recipe: Recipe, models: Path, version: int | None = None) -> Path:
+    """The version folder an export writes: the next number unless one is named."""
+    model = models / shipping_of(recipe).model
+    return model / str(version or max(triton.versions(model), default=0) + 1)
+
+
+def export(recipe: Recipe, run: Path, models: Path, *, version: int | None = None) -> Path:
+    """Adds a version to `models/<name>` and returns its folder; nothing is written unless all checks pass.
+
+    Raises CheckpointError for another recipe's run, ParityError and GateError where the export must not ship.
+    """
+    checkpoint, shipping = load(run / "model"), shipping_of(recipe)
+    if checkpoint.recipe.name != recipe.name:
+        raise CheckpointError(f"{run} was trained by recipe {checkpoint.recipe.name}, not {recipe.name}")
     gate.above_floors(checkpoint.meta["dev"], shipping.floor)
     splits = {
         split: rows.read(run / "data" / f"{split}.parquet", checkpoint.recipe.heads)
         for split in ("train", "test")
     }
-    model = models / shipping.model
+    target = place(recipe, models, version)
+    model, number = target.parent, int(target.name)
     standing = triton.versions(model)
-    number = version or max(standing, default=0) + 1
-    with replacing_folder(model / str(number)) as folder:
+    with replacing_folder(target) as folder:
         figures = {
             **triton.declaration(checkpoint),
             "recipe": checkpoint.recipe.name,
@@ -118,5 +145,5 @@ def export(run: Path, models: Path, *, version: int | None = None) -> Path:
         queue_delay_us=shipping.queue_delay_us,
     )
     write_text(model / "config.pbtxt", text)
-    write_text(model / "README.md", card.card(checkpoint.recipe, number, figures, shipping.failures))
-    return model / str(number)
+    write_text(model / "README.md", card.card(recipe, number, figures))
+    return target

@@ -40,6 +40,7 @@ TASKS: Mapping[str, Task] = {
 
 # Raw label -> target label. A set says nothing about the target labels that none of its own map to.
 MAPPINGS: Mapping[str, Mapping[str, str]] = {
+    "ren-cecps": {label: label for label in TASKS["emotion"].labels},
     "smp2020": {
         "angry": "anger", "happy": "joy", "neutral": "neutral", "sad": "sorrow", "surprise": "surprise",
         "fear": "anxiety",

@@ -63,8 +63,8 @@ def neighbours(exported: Exported, texts: list[str]) -> float:
 
 
 def figures(checkpoint: Checkpoint, scores: Mapping[str, Array], rows: Rows) -> dict[str, dict[str, Any]]:
-    """Scores of an exported model by task and source."""
-    heads = checkpoint.recipe.heads
+    """Scores of an exported model by task and source; an older version may lack a task."""
+    heads = {key: task for key, task in checkpoint.recipe.heads.items() if task.name in scores}
     by_key = {key: scores[task.name] for key, task in heads.items()}
     return metrics.by_source(by_key, rows.targets, rows.sources, heads, checkpoint.thresholds)
 

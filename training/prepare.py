@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from training import readers, rows, weak
+from training import readers, report, rows, weak
 from training.errors import DataError
-from training.files import replacing_folder, write_json
+from training.files import replacing_folder, write_json, write_text
 from training.labels import TASKS, Task
 from training.masking import without_emoticons, without_words
 from training.recipe import Recipe, Source
@@ -89,13 +89,21 @@ def assemble(recipe: Recipe, data: Path) -> dict[str, Rows]:
 
 
 def prepare(recipe: Recipe, data: Path, run: Path) -> Splits:
-    """Writes `run/data/{train,dev,test}.parquet` and `sources.json`; raises DataError and LeakError."""
+    """Writes `run/data/` (splits as Parquet, `report.json`, `sources.json` with a SHA-256 a file) and `report.md`.
+
+    Raises DataError for a file that cannot be read as its recipe says, LeakError for copies across splits.
+    """
     sums = fingerprints(recipe, data)
     splits = assemble(recipe, data)
+    found = report.copies(splits)
+    table = report.report(splits, found, recipe.heads)
+    write_text(run / "report.md", report.markdown(table))  # kept even where a leak stops the run
+    splits = report.settle_leaks(splits, recipe.source, found)
     with replacing_folder(run / "data") as folder:
         for split, part in splits.items():
             rows.write(part, folder / f"{split}.parquet")
         write_json(folder / "sources.json", sums)
+        write_json(folder / "report.json", table)
     return splits
 
 

@@ -11,5 +11,5 @@ def test_a_trained_model_becomes_a_complete_model_folder(tiny: Path, tmp_path: P
     run = tmp_path / "run"
     splits = prepare(recipe, tmp_path, run)
     train(recipe, splits, run, fingerprints(recipe, tmp_path))
-    folder = export(run, tmp_path / "models")
+    folder = export(recipe, run, tmp_path / "models")
     assert {path.name for path in folder.iterdir()} == {"model.onnx", "tokenizer.json", "metrics.json"}
