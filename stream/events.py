@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, TypedDict
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from stream.comments import Comment, Lang
+from stream.comments import Comment
 from stream.model import PRIMARY_TASK, Model, Task
+from stream.text import Lang
 
 Scores = Mapping[str, Sequence[float]]
 """Task name → one probability per label, in the order of the task's labels."""

@@ -1,12 +1,12 @@
 """Buckets and sketches read back from Redis, summed over the partitions. Read-only: no script, no write."""
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from stream import sketches
 from stream.buckets import HOUR, MINUTE
-from stream.keys import Keys
+from stream.keys import Keys, PartitionKeys
 from stream.rolling import Size, Window, starts, window_at
 from stream.sketches import Registers
 
@@ -70,8 +70,12 @@ class History:
 
     async def fields(self, homes: Homes, wanted: Collection[Place]) -> dict[Place, dict[str, int]]:
         """The buckets' fields, summed over the partitions; buckets that are not there are left out."""
+        pipe = self._redis.pipeline(transaction=False)
+        asked = self._asked(homes, wanted)
+        for place, keys in asked:
+            pipe.hgetall(keys.bucket(place.bucket))
         found: dict[Place, dict[str, int]] = {}
-        for place, answer in await self._ask(homes, wanted, "hgetall", lambda place: place.bucket):
+        for (place, _), answer in zip(asked, await pipe.execute(), strict=True):
             for name, amount in answer.items():
                 total = found.setdefault(place, {})
                 known = sys.intern(name.decode())  # the same few names stand in thousands of buckets
@@ -80,8 +84,12 @@ class History:
 
     async def authors(self, homes: Homes, wanted: Collection[Place]) -> dict[Place, Registers]:
         """The buckets' author sketches, united over the partitions; those that are not there are left out."""
+        pipe = self._redis.pipeline(transaction=False)
+        asked = self._asked(homes, wanted)
+        for place, keys in asked:
+            pipe.get(keys.bucket(place.sketch))
         found: dict[Place, list[Registers]] = {}
-        for place, answer in await self._ask(homes, wanted, "get", lambda place: place.sketch):
+        for (place, _), answer in zip(asked, await pipe.execute(), strict=True):
             if answer is not None:
                 found.setdefault(place, []).append(sketches.registers(answer))
         return {place: sketches.union(of) for place, of in found.items()}
@@ -104,14 +112,12 @@ class History:
         distinct = sketches.count(sketches.union(authors.values()))
         return window_at(community, size, at, minutes, hours, authors=distinct)
 
-    async def _ask(
-        self, homes: Homes, wanted: Collection[Place], command: str, suffix: Callable[[Place], str]
-    ) -> Iterable[tuple[Place, Any]]:
-        pipe = self._redis.pipeline(transaction=False)
-        asked = [(place, number) for place in wanted for number in homes[place.community]]
-        for place, number in asked:
-            pipe.execute_command(command, self._keys.partition(self._topic, number).bucket(suffix(place)))
-        return zip((place for place, _ in asked), await pipe.execute(), strict=True)
+    def _asked(self, homes: Homes, wanted: Collection[Place]) -> list[tuple[Place, PartitionKeys]]:
+        return [
+            (place, self._keys.partition(self._topic, number))
+            for place in wanted
+            for number in homes[place.community]
+        ]
 
 
 def current(community: str, size: Size, at: float) -> list[Place]:

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 from redis.exceptions import RedisError
 
-from stream.comments import Lang
 from stream.connections import RedisClient
 from stream.errors import ConfigurationError, FanpulseError
 from stream.keys import Keys
 from stream.model import Model
 from stream.scorer import Scorer
 from stream.sink import unavailable
+from stream.text import Lang
 
 log = logging.getLogger(__name__)
 

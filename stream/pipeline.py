@@ -12,7 +12,7 @@ from aiokafka import ConsumerRecord
 
 from stream import metrics
 from stream.buckets import settlement
-from stream.comments import Comment, Lang, Reason, Rejected, decode
+from stream.comments import Comment, Reason, Rejected, decode
 from stream.events import Event, dumps, enrich
 from stream.model import Model
 from stream.models import Models
@@ -22,6 +22,7 @@ from stream.rejects import DeadLetter, Rejects
 from stream.scorer import Scorer, Scores
 from stream.settings import Settings
 from stream.sink import Sink
+from stream.text import Lang
 
 log = logging.getLogger(__name__)
 

@@ -146,7 +146,7 @@ def window_at(
 
 
 def add_up(buckets: Buckets, at: range) -> dict[str, int]:
-    """All fields of the buckets with these starts."""
+    """Sum all fields of the buckets with these starts."""
     total: dict[str, int] = {}
     for start in at:
         for name, amount in buckets.get(start, _NOTHING).items():

@@ -1,16 +1,19 @@
 """The publisher over a real Redis, fed by real settles, with a clock of its own."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from redis.asyncio import Redis as Client
+from redis.asyncio.cluster import RedisCluster
 
 from deploy.local import Redis
+from deploy.local.redis import cluster, join
 from stream.buckets import settlement
 from stream.events import dumps
 from stream.history import History
@@ -32,7 +35,7 @@ ANGRY, GLAD = scores(anger=0.75), scores(joy=0.9)
 class Fans:
     """Comments settled straight into Redis, and what a publisher makes of them."""
 
-    redis: Client
+    redis: Any
     now: float = NOON
     positions: dict[int, int] = field(default_factory=dict)
 
@@ -219,6 +222,20 @@ async def test_a_window_of_any_past_moment_is_rolled_up_from_the_buckets(fans: F
     assert (window.comments, window.authors) == (5, 1)
     buckets = await fans.history.buckets("starlight", NOON - HOUR, NOON + 1, "m")
     assert {start: fields["n"] for start, fields in buckets.items()} == {NOON - 30 * MINUTE: 5, NOON: 2}
+
+
+async def test_partitions_in_different_slots_are_summed_on_redis_cluster(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(node) for node in cluster(tmp_path)]
+        await join(nodes)
+        client = await stack.enter_async_context(RedisCluster.from_url(nodes[0].url))
+        fans = Fans(client)
+        for partition in range(4):
+            await fans.say(2, partition=partition)
+        await fans.say(1, partition=3, author="somebody else")
+        assert await fans.publisher.publish() == 3
+        window = await fans.window("24h")
+        assert (window.comments, window.authors) == (9, 2)
 
 
 _STEPS = st.lists(

@@ -1,0 +1,75 @@
+"""A comment's text: cleaned, and its language by script. Pure.
+
+Cleaned text is NFC on one line, without invisible characters; `http` stands for each URL and `@user` for each
+mention. Emoji and bracketed emoticons such as [泪] stay: they carry emotion.
+"""
+
+import re
+import unicodedata
+from typing import Literal
+
+Lang = Literal["zh", "en", "other"]
+
+URL, MENTION = "http", "@user"
+
+# Control, zero-width and direction characters. A joiner between two emoji makes one of them: it stays.
+_PICTURE = "\u2190-\u2bff\U0001f000-\U0001faff"
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
+    f"|\u200d(?![{_PICTURE}])|(?<![{_PICTURE}\ufe0f])\u200d"
+)
+# ASCII only, and no brackets: Chinese text and emoticons follow a URL without a space.
+_URL = re.compile(
+    r"(?:https?://|www\.)\w(?:[\w.~:/?#@!$&'()*+,;=%-]*[\w/#=&%~+-])?", re.ASCII | re.IGNORECASE
+)
+_MENTION = re.compile(r"(?<![A-Za-z0-9._+-])(?:@[\w-]{1,30})+")  # Weibo's names have 30 characters at most
+
+
+def clean(text: str) -> str:
+    """Normalise a comment for the model and for duplicate detection; idempotent, linear in the length."""
+    if not text.isprintable():
+        text = _INVISIBLE.sub("", text)
+    text = unicodedata.normalize("NFC", text)
+    if "://" in text or "www." in text:
+        text = _URL.sub(f"{URL} ", text)
+    if "@" in text:
+        # The space keeps the rest of a run-on name, or a combining character, from joining the placeholder.
+        text = _MENTION.sub(f"{MENTION} ", text)
+    return " ".join(text.split())
+
+
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
+_WORD = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+")
+# Other scripts: Greek to Ethiopic and beyond, hangul, and kana but for the dot and the long mark, which
+# decorate Chinese too.
+_FOREIGN = re.compile(
+    "[\u0370-\u1dff\u1f00-\u1fff\u3041-\u309f\u30a1-\u30fa\u3131-\u318e\uac00-\ud7a3\uff66-\uff9d]"
+)
+
+
+def language(text: str, default: Lang) -> Lang:
+    """Language by script of a cleaned text; `default` where it has no letters.
+
+    Latin script counts as English. A Chinese character weighs as much as a Latin word or a letter of another
+    script. More than a third in other scripts is `other` (a fan's の alone is not Japanese); else the greater
+    part decides.
+    """
+    text = text.replace(URL, "").replace(MENTION, "")
+    han = foreign = 0
+    if not text.isascii():
+        han = sum(map(len, _HAN.findall(text)))
+        foreign = len(_FOREIGN.findall(text))
+        if not foreign and han * 2 > len(text):  # the usual case, decided without counting words
+            return "zh"
+    english = len(_WORD.findall(text))
+    if not han + foreign + english:
+        return default
+    if foreign * 3 > han + foreign + english:
+        return "other"
+    return "zh" if han >= english else "en"
+
+
+def declared_language(lang: str) -> Lang:
+    """Map a BCP 47 tag such as `zh-Hans-CN` to a language that models are configured for."""
+    primary = lang.lower().replace("_", "-").split("-")[0]
+    return primary if primary in ("zh", "en") else "other"  # type: ignore[return-value]
