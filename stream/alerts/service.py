@@ -59,6 +59,7 @@ class Service:
 
     async def run(self) -> None:
         """Go on until cancelled. Redis may come and go. Raises ConfigurationError where Redis refuses us."""
+        keeping = asyncio.create_task(self._lease.keep())
         try:
             while True:
                 try:
@@ -67,7 +68,8 @@ class Service:
                     log.warning("%s; neither firing nor resolving until it is back", error)
                 await asyncio.sleep(_LOOK_EVERY_S)
         finally:
-            await self._courier.stop()
+            keeping.cancel()
+            await self._courier.close()
             try:
                 await self._lease.release()
             except Unavailable as error:
