@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal, assert_never
+from urllib.parse import quote
 
 import apprise
 import httpx
@@ -43,7 +44,6 @@ class Courier:
     ) -> None:  # fmt: skip
         self._store = store
         self._environment = environment
-        self._timeout_s = timeout_s
         self._retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_random_exponential(multiplier=0.5, max=longest_wait_s),
@@ -51,6 +51,7 @@ class Courier:
             reraise=True,
         )
         self._busy: dict[str, asyncio.Task[None]] = {}
+        self._client = httpx.AsyncClient(timeout=timeout_s)
 
     async def deliver(self, token: int, rules: Rules) -> None:
         """Start on what waits, channel by channel; returns without waiting for slow ones."""
@@ -62,6 +63,11 @@ class Courier:
             if name not in self._busy:
                 channel = next((one for one in rules.channel if one.name == name), None)
                 self._busy[name] = asyncio.create_task(self._deliver(token, channel, messages))
+
+    async def close(self) -> None:
+        """Break off for good."""
+        await self.stop()
+        await self._client.aclose()
 
     async def stop(self) -> None:
         """Break off; what is not delivered waits in the outbox."""
@@ -77,8 +83,8 @@ class Courier:
                 if channel is None:
                     raise Undeliverable("the rules file has no such channel")
                 await self._retrying(self._send, channel, message.alert)
-            except (Undeliverable, Unavailable) as failure:
-                error = str(failure)
+            except Exception as failure:  # whatever it is, the messages behind must not wait for it
+                error = str(failure) if isinstance(failure, Undeliverable | Unavailable) else repr(failure)
                 log.error("alert %s not delivered to %s: %s", message.alert.key, message.channel, error)
             try:
                 if not await self._store.delivered(token, message, error):
@@ -93,7 +99,7 @@ class Courier:
                 body = alert.model_dump_json().encode()
                 secret = self._environment[channel.secret_env]
                 headers = {
-                    "Idempotency-Key": alert.key,
+                    "Idempotency-Key": quote(alert.key),
                     "X-Fanpulse-Signature": sign(body, secret, time.time()),
                 }
                 await self._post(str(channel.url), body, headers)
@@ -108,10 +114,9 @@ class Courier:
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         host = httpx.URL(url).host
         try:
-            async with httpx.AsyncClient(timeout=self._timeout_s) as client:
-                answer = await client.post(
-                    url, content=body, headers={"Content-Type": "application/json", **headers}
-                )
+            answer = await self._client.post(
+                url, content=body, headers={"Content-Type": "application/json", **headers}
+            )
         except httpx.HTTPError as error:
             raise Unavailable(host, type(error).__name__) from error
         if answer.is_server_error or answer.status_code in _PASSING:

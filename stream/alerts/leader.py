@@ -1,7 +1,9 @@
 """Which of the replicas judges: a lease in Redis whose fencing token goes with every write."""
 
+import asyncio
 from typing import Any
 
+from stream.errors import Unavailable
 from stream.keys import Keys
 from stream.subscription import answered
 
@@ -37,13 +39,29 @@ class Lease:
 
     async def hold(self) -> int | None:
         """Renew the lease, or take it where it is free; returns the token while this replica leads."""
-        with answered():
-            if self.token and not await self._redis.eval(_RENEW, 1, self._key, self.token, self._lease_ms):
-                self.token = None
-            if self.token is None:
+        await self._renew()
+        if self.token is None:
+            with answered():
                 taken = await self._redis.eval(_ACQUIRE, 2, self._key, self._counter, self._lease_ms)
-                self.token = int(taken) or None
+            self.token = int(taken) or None
         return self.token
+
+    async def keep(self) -> None:
+        """Renew the lease whenever a quarter of it is over, however long judging takes; until cancelled."""
+        while True:
+            await asyncio.sleep(self._lease_ms / 4000)
+            try:
+                await self._renew()
+            except Unavailable:
+                continue  # whoever writes next finds the same, and says so
+
+    async def _renew(self) -> None:
+        if self.token is None:
+            return
+        with answered():
+            renewed = await self._redis.eval(_RENEW, 1, self._key, self.token, self._lease_ms)
+        if not renewed:
+            self.token = None
 
     async def release(self) -> None:
         """Let another replica take over at once."""

@@ -17,7 +17,7 @@ from stream.alerts.conditions import Judgement, judge, wants_crowd
 from stream.alerts.deliver import Courier
 from stream.alerts.leader import LEASE_S, Lease
 from stream.alerts.lifecycle import Change, Track, after_gap, step
-from stream.alerts.past import Past
+from stream.alerts.past import Past, Series
 from stream.alerts.rules import Concentration, Rule, load
 from stream.alerts.store import Changes, Store, TrackKey
 from stream.alerts.watch import Watch
@@ -59,6 +59,7 @@ class Service:
 
     async def run(self) -> None:
         """Go on until cancelled. Redis may come and go. Raises ConfigurationError where Redis refuses us."""
+        keeping = asyncio.create_task(self._lease.keep())
         try:
             while True:
                 try:
@@ -67,7 +68,8 @@ class Service:
                     log.warning("%s; neither firing nor resolving until it is back", error)
                 await asyncio.sleep(_LOOK_EVERY_S)
         finally:
-            await self._courier.stop()
+            keeping.cancel()
+            await self._courier.close()
             try:
                 await self._lease.release()
             except Unavailable as error:
@@ -84,10 +86,9 @@ class Service:
         if token is None:
             return
         await self._reload(token)
-        while await self._judge_next(token):
-            if await self._lease.hold() != token:
-                return
-        await self._courier.deliver(token, self._rules)
+        await self._judge_due(token)
+        if self._lease.token == token:
+            await self._courier.deliver(token, self._rules)
 
     async def _reload(self, token: int) -> None:
         """Take a changed rules file; if it is broken the old rules go on and the status shows the error."""
@@ -106,17 +107,23 @@ class Service:
             await self._store.note(token, "rules_error", error)
             self._rules_error = error
 
-    async def _judge_next(self, token: int) -> bool:
-        """Judge the oldest minute that is due; False where there is none, or data is missing."""
+    async def _judge_due(self, token: int) -> None:
+        due = int(self._clock() - LATE_S) // MINUTE * MINUTE - MINUTE
+        if int((await self._store.status()).get("minute") or 0) >= due:
+            return
+        newest = await self._watch.newest()
+        known = await self._watch.read(due)
+        while self._lease.token == token and await self._judge_next(token, due, newest, known):
+            pass
+
+    async def _judge_next(self, token: int, due: int, newest: int, known: Mapping[str, Series]) -> bool:
+        """Judge the oldest minute not judged yet; False where there is none, or data is missing."""
         status = await self._store.status()
         began_from = status.get("minute", "")
-        due = int(self._clock() - LATE_S) // MINUTE * MINUTE - MINUTE
         minute = max(int(began_from or due - MINUTE) + MINUTE, due - _CATCH_UP_MINUTES * MINUTE)
         if minute > due:
             return False
         tracks = await self._store.tracks()
-        newest = await self._watch.newest()
-        known = await self._watch.read(due)
         pasts = {community: series.past(minute) for community, series in known.items()}
         fresh = any(past.stretch(FRESH_MINUTES).n for past in pasts.values())
         later = any(series.past(due).stretch((due - minute) // MINUTE).n for series in known.values())
