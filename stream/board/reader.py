@@ -3,14 +3,14 @@
 It knows keys and their contents, not viewers or ranking."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from math import ceil
 from typing import Any, Literal
 
 import orjson
 
 from stream.alerts.alert import Alert
+from stream.board.entries import Entry, entries_of, readable
+from stream.board.said import Said, comments
 from stream.buckets import MINUTE
 from stream.connections import RedisClient
 from stream.history import History, Kind, Place
@@ -23,33 +23,9 @@ _FIELDS = ("n", "neg", *(f"l:{emotion}" for emotion in EMOTIONS))
 _PAGE = 500
 _ALERTS = 500
 _FOLLOWED = 5000
-_SHOWN_CHARACTERS = 600
 
-Entry = tuple[str, dict[bytes, bytes]]
 Point = tuple[int, ...]
 """Start second, comments, negative comments, then comments by emotion in the order of EMOTIONS."""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A comment as the feed shows it; `key` names its stream entry."""
-
-    key: str
-    community: str
-    text: str | None
-    cut: bool
-    at: float
-    labels: tuple[str, ...]
-    negativity: float
-    negative: bool
-    author: str | None
-    post: str | None
-
-    def matches(self, community: str | None, emotion: str | None) -> bool:
-        """None matches all; the emotion `negative` matches every negative comment."""
-        if community is not None and self.community != community:
-            return False
-        return emotion is None or (self.negative if emotion == "negative" else emotion in self.labels)
 
 
 class Reader:
@@ -79,28 +55,28 @@ class Reader:
         answers = await self._pipelined(("HGETALL", self._keys.window(name)) for name in communities)
         found = {}
         for name, fields in zip(communities, answers, strict=True):
-            windows = [Window.model_validate_json(content) for content in fields.values()]
-            found[name] = {window.size: window for window in windows}
+            entries = [(self._keys.window(name), {b"window": content}) for content in fields.values()]
+            found[name] = {window.size: window for window in readable(entries, _window)}
         return found
 
     async def published(self, after: str) -> tuple[str, list[Window]]:
         """Windows published after this entry of their stream, oldest first, and the newest entry."""
         entries = await self._follow(self._keys.windows, after)
-        windows = [Window.model_validate_json(fields[b"window"]) for _, fields in entries]
+        windows = list(readable(entries, _window))
         return (entries[-1][0] if entries else after), windows
 
     async def alerts(self, after: str | None) -> tuple[str, list[Alert]]:
         """Changes of alerts after this entry of their stream (None: the newest few), and the newest entry."""
         if after is None:
-            entries = _entries(await self._redis.xrevrange(self._keys.alerts, count=_ALERTS))[::-1]
+            entries = entries_of(await self._redis.xrevrange(self._keys.alerts, count=_ALERTS))[::-1]
         else:
             entries = await self._follow(self._keys.alerts, after)
-        alerts = [Alert.model_validate_json(fields[b"alert"]) for _, fields in entries]
+        alerts = list(readable(entries, _alert))
         return (entries[-1][0] if entries else after or "0-0"), alerts
 
     async def newest_window(self) -> str:
         """The newest entry of the windows' stream."""
-        entries = _entries(await self._redis.xrevrange(self._keys.windows, count=1))
+        entries = entries_of(await self._redis.xrevrange(self._keys.windows, count=1))
         return entries[0][0] if entries else "0-0"
 
     async def settled(self) -> int:
@@ -151,10 +127,10 @@ class Reader:
         )
         said = []
         for keys, answer in zip(self._partitions, answers, strict=True):
-            entries = _entries(answer)
+            entries = entries_of(answer)
             if entries:
                 after[keys.events] = entries[0][0]
-            said += list(_comments(keys, entries))
+            said += list(comments(keys, entries))
         return sorted(said, key=lambda one: one.at, reverse=True)
 
     async def recent_comments(
@@ -165,7 +141,7 @@ class Reader:
         for keys in await self._holders(community):
             matching = 0
             async for entries in self._backwards(keys, "+", pages):
-                said = [one for one in _comments(keys, entries) if one.matches(community, emotion)]
+                said = [one for one in comments(keys, entries) if one.matches(community, emotion)]
                 found += said
                 matching += len(said)
                 if matching >= want:
@@ -180,7 +156,7 @@ class Reader:
         for keys in await self._holders(community):
             end = await self._entry_at(keys, until)
             async for entries in self._backwards(keys, end, pages=20):
-                said = [one for one in _comments(keys, entries) if since <= one.at < until]
+                said = [one for one in comments(keys, entries) if since <= one.at < until]
                 found += [one for one in said if one.matches(community, emotion)]
                 if not said or len(found) >= want:
                     break
@@ -189,9 +165,12 @@ class Reader:
     async def text(self, key: str) -> str | None:
         """The whole text of one comment; None where it is not kept, or not one of ours."""
         stream, _, entry = key.rpartition("#")
-        if stream not in {keys.events for keys in self._partitions}:
+        if (
+            stream not in {keys.events for keys in self._partitions}
+            or not entry.replace("-", "", 1).isdigit()
+        ):
             return None
-        entries = _entries(await self._redis.execute_command("XRANGE", stream, entry, entry))
+        entries = entries_of(await self._redis.execute_command("XRANGE", stream, entry, entry))
         return orjson.loads(entries[0][1][b"event"])["text"] if entries else None
 
     async def _holders(self, community: str | None) -> list[PartitionKeys]:
@@ -204,7 +183,7 @@ class Reader:
     async def _backwards(self, keys: PartitionKeys, end: str, pages: int) -> AsyncIterator[list[Entry]]:
         for _ in range(pages):
             answer = await self._redis.execute_command("XREVRANGE", keys.events, end, "-", "COUNT", _PAGE)
-            entries = _entries(answer)
+            entries = entries_of(answer)
             yield entries
             if len(entries) < _PAGE:
                 return
@@ -218,11 +197,11 @@ class Reader:
         )
         if not ends[0]:
             return "+"
-        low, high = (int(_entries(answer)[0][0].partition("-")[0]) for answer in ends)
+        low, high = (int(entries_of(answer)[0][0].partition("-")[0]) for answer in ends)
         while low < high:
             middle = (low + high) // 2
             answer = await self._redis.execute_command("XRANGE", keys.events, f"{middle}-0", "+", "COUNT", 1)
-            said = next(iter(_comments(keys, _entries(answer))), None)
+            said = next(iter(comments(keys, entries_of(answer))), None)
             if said is not None and said.at < moment:
                 low = middle + 1
             else:
@@ -230,7 +209,7 @@ class Reader:
         return f"{low}-1"
 
     async def _follow(self, stream: str, after: str) -> list[Entry]:
-        return _entries(await self._redis.xrange(stream, min=f"({after}", count=_FOLLOWED))
+        return entries_of(await self._redis.xrange(stream, min=f"({after}", count=_FOLLOWED))
 
     async def _pipelined(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)
@@ -241,23 +220,9 @@ class Reader:
         return [] if empty else await pipeline.execute()
 
 
-def _entries(answer: Any) -> list[Entry]:
-    return [(entry.decode(), fields) for entry, fields in answer or ()]
+def _window(entry: Entry) -> Window:
+    return Window.model_validate_json(entry[1][b"window"])
 
 
-def _comments(keys: PartitionKeys, entries: Iterable[Entry]) -> Iterable[Said]:
-    for entry, fields in entries:
-        event = orjson.loads(fields[b"event"])
-        text = event["text"]
-        yield Said(
-            key=f"{keys.events}#{entry}",
-            community=event["community"],
-            text=text and text[:_SHOWN_CHARACTERS],
-            cut=bool(text) and len(text) > _SHOWN_CHARACTERS,
-            at=datetime.fromisoformat(event["created_at"]).timestamp(),
-            labels=tuple(event["labels"]),
-            negativity=event["negativity"],
-            negative=event["negative"],
-            author=event["author"] and event["author"][:8],
-            post=event["post_id"],
-        )
+def _alert(entry: Entry) -> Alert:
+    return Alert.model_validate_json(entry[1][b"alert"])

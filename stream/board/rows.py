@@ -6,7 +6,7 @@ from typing import Any
 
 from stream.board.standing import Stretch, level, standing
 from stream.buckets import MINUTE
-from stream.rolling import Buckets, Size, Window, add_up, starts
+from stream.rolling import Buckets, Size, Window, starts
 
 Row = dict[str, Any]
 Windows = dict[Size, Window]
@@ -47,8 +47,10 @@ class Rows:
         spark = self._sparks[community]
         for back in range(1, SPARK_POINTS):
             at = now - back * SPARK_STEP_S
-            total = add_up(minutes, starts("5m", at))
-            spark.setdefault(int(at) // SPARK_STEP_S, _ratio(total.get("neg", 0), total.get("n", 0)))
+            of_five = [minutes[start] for start in starts("5m", at) if start in minutes]
+            comments = sum(fields.get("n", 0) for fields in of_five)
+            negative = sum(fields.get("neg", 0) for fields in of_five)
+            spark.setdefault(int(at) // SPARK_STEP_S, _rounded(negative / comments if comments else None))
         self._judge(community, version)
 
     @property
@@ -111,10 +113,6 @@ def _stretch(window: Window) -> Stretch:
         usual=baseline.mean if baseline else None,
         spread=baseline.deviation if baseline else None,
     )
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return round(part / whole, 3) if whole else None
 
 
 def _rounded(share: float | None) -> float | None:

@@ -118,10 +118,13 @@ class Board:
         if not self._access.by_token or not isinstance(token, str) or not self._access.knows(token):
             return _login_page("This is not the token. 口令不正确。")
         response = _go_to("./")
-        self._access.open_session(response, secure=request.secure)
+        by_https = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
+        self._access.open_session(response, secure=by_https)
         return response
 
     async def _live(self, _: web.Request) -> web.Response:
+        if self._following.done():
+            return web.Response(status=503, text="nothing is followed any more\n")
         return web.Response(text="live\n")
 
     async def _ready(self, _: web.Request) -> web.Response:
@@ -158,7 +161,7 @@ class Board:
     async def _history(self, request: web.Request) -> web.Response:
         query = request.query
         try:
-            community, since, until = query["community"], float(query["since"]), float(query["until"])
+            community, since, until = query["community"], _seconds(query["since"]), _seconds(query["until"])
             step: Step = 60 if int(query["step"]) == 60 else 3600
         except (KeyError, ValueError):
             raise web.HTTPBadRequest(text="needs community, since, until and step") from None
@@ -170,7 +173,7 @@ class Board:
     async def _comments(self, request: web.Request) -> web.Response:
         query = request.query
         try:
-            since, until = float(query["since"]), float(query["until"])
+            since, until = _seconds(query["since"]), _seconds(query["until"])
         except (KeyError, ValueError):
             raise web.HTTPBadRequest(text="needs since and until") from None
         await self._watch.ticked(0)
@@ -191,6 +194,14 @@ def _viewer(request: web.Request) -> Viewer:
         return Viewer.of(request.query)
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from None
+
+
+def _seconds(text: str) -> int:
+    """Epoch seconds; raises ValueError for what no clock shows."""
+    try:
+        return int(float(text))
+    except OverflowError as error:
+        raise ValueError(text) from error
 
 
 def _go_to(place: str) -> web.Response:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
-from stream.board.reader import Reader, Said, Step
+from stream.board.reader import Reader, Step
+from stream.board.said import Said
 from stream.board.watch import SILENT_S, Course, Watch
 
 COMMENTS_A_FRAME = 6

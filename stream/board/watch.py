@@ -13,8 +13,9 @@ from typing import NamedTuple
 from redis import RedisError
 
 from stream.board.alerts import ShownAlert, shown
-from stream.board.reader import Point, Reader, Said, Step
+from stream.board.reader import Point, Reader, Step
 from stream.board.rows import Rows
+from stream.board.said import Said
 from stream.keys import Keys
 
 log = logging.getLogger(__name__)

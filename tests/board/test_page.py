@@ -65,7 +65,7 @@ async def test_clicking_the_mark_on_the_line_opens_the_alert(
     box = await page.locator("#chart-negativity").bounding_box()
     assert box
     width = box["width"] - 48
-    await page.mouse.click(box["x"] + 40 + width / 2, box["y"] + box["height"] - 26)
+    await page.mouse.click(box["x"] + 40 + width / 2 - 2, box["y"] + box["height"] - 26)
     await expect(page.locator("#alert")).to_be_visible()
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from redis.asyncio import Redis as Client
 from yarl import URL
 
 from deploy.local import Redis
+from deploy.local.redis import cluster, join
 from stream.board.server import Board
+from stream.connections import connect_redis
 from stream.errors import ConfigurationError
 from stream.settings import Settings
 from stream.storyline import COMMUNITIES
@@ -251,7 +253,14 @@ class TestThePast:
         assert {comment["community"] for comment in found} == {HOME}
 
     @pytest.mark.parametrize(
-        "path", ["history", "history?community=x&since=a&until=b&step=c", "comments", "frames?step=7"]
+        "path",
+        [
+            "history",
+            "history?community=x&since=a&until=b&step=c",
+            "comments",
+            "comments?since=nan&until=inf",
+            "frames?step=7",
+        ],
     )
     async def test_a_question_that_makes_no_sense_is_refused(
         self, serve: Serve, http: aiohttp.ClientSession, path: str
@@ -292,6 +301,22 @@ class TestBadDays:
                 )
                 async with http.get(url + "ready") as response:
                     assert response.status == 200
+
+    async def test_entries_that_cannot_be_read_are_left_out_and_the_rest_is_shown(
+        self, told: Told, client: Client, serve: Serve, http: aiohttp.ClientSession
+    ) -> None:
+        for stream, field in (
+            ("fp:windows", "window"),
+            ("fp:alerts", "alert"),
+            ("fp:{comments:0}:events", "event"),
+        ):
+            await client.xadd(stream, {field: '{"schema": 99}'})
+        await raise_alert(client, HOME, time.time())
+        async with frames(http, await serve()) as stream_of_frames:
+            frame = await first(stream_of_frames)
+            assert len(frame["rows"]) == len(COMMUNITIES)
+            assert len(frame["alerts"]) == 1
+            assert frame["comments"]
 
     async def test_a_board_started_before_redis_says_that_it_never_saw_it(
         self, serve: Serve, http: aiohttp.ClientSession
@@ -390,3 +415,21 @@ async def test_the_board_waits_for_nothing_it_does_not_need(
             return response.status == 200
 
     await until(ready, what="the board to be ready on an empty Redis")
+
+
+async def test_it_follows_a_redis_cluster(tmp_path: Path, serve: Serve, http: aiohttp.ClientSession) -> None:
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(node) for node in cluster(tmp_path)]
+        await join(nodes)
+        settings = {"redis_url": nodes[0].url, "redis_cluster": True}
+        client = connect_redis(Settings.model_validate(settings))
+        stack.push_async_callback(client.aclose)
+        told = Told(client)
+        await told.said(comments_now(HOME, "你好", 5))
+        await told.publish()
+        await raise_alert(client, HOME, time.time())
+        async with frames(http, await serve(**settings), community=HOME) as stream:
+            frame = await first(stream)
+        assert [row["n"] for row in frame["rows"]] == [5]
+        assert len(frame["comments"]) == 5
+        assert len(frame["alerts"]) == 1

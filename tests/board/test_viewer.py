@@ -1,6 +1,7 @@
 """What one viewer is sent: the latest, once, however many ticks it missed."""
 
-from stream.board.reader import Reader, Said
+from stream.board.reader import Reader
+from stream.board.said import Said
 from stream.board.viewer import COMMENTS_A_FRAME, Viewer
 from stream.board.watch import Watch
 from stream.connections import connect_redis

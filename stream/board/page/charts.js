@@ -8,6 +8,7 @@ const NAMES = ["negativity", "volume", "emotions"];
 export const SMOOTHED = 5; // minutes: the share at a minute is that of the five up to it, like the five-minute window
 const MARGIN = { left: 40, right: 8, top: 8, bottom: 20 };
 const LEAST_DRAG = 6; // pixels
+const NEAR = 8; // pixels
 let charts = null;
 let shown = null; // { step, since, until, picked, points: Map<second, point>, usual, alerts }
 let onPick = () => {};
@@ -25,7 +26,6 @@ export function start(pick, openAlert) {
     chart.getZr().on("globalout", () => read(null));
     new ResizeObserver(() => chart.resize()).observe(chart.getDom());
   }
-  charts.negativity.on("click", ({ data }) => data?.alert && onAlert(data.alert));
   echarts.connect("time");
 }
 
@@ -176,11 +176,11 @@ function pickedBand(colour) {
 }
 
 function alertMarks(colour) {
-  const data = (shown.alerts ?? []).filter(({ at }) => at >= shown.since && at <= shown.until).map(({ id, at, severity }) => ({
-    value: [at * 1000, 0], alert: id, itemStyle: { color: severity === "info" ? colour("unusual") : colour("very") },
+  const data = (shown.alerts ?? []).filter(({ at }) => at >= shown.since && at <= shown.until).map(({ at, severity }) => ({
+    value: [at * 1000, 0], itemStyle: { color: severity === "info" ? colour("unusual") : colour("very") },
   }));
   return {
-    type: "scatter", symbol: "triangle", symbolSize: 13, symbolOffset: [0, -6], data, cursor: "pointer", z: 5,
+    type: "scatter", symbol: "triangle", symbolSize: 13, symbolOffset: [0, -6], data, silent: true, z: 5,
     markLine: { symbol: "none", silent: true, animation: false, label: { show: false }, data: data.map(({ value, itemStyle }) => ({ xAxis: value[0], lineStyle: { ...itemStyle, type: "dashed", width: 1.5 } })) },
   };
 }
@@ -206,7 +206,7 @@ function followDrag(chart) {
     if (!mark.hidden && from !== null) {
       const [since, until] = [from, place(event)].sort((a, b) => a - b).map((x) => chart.convertFromPixel({ xAxisIndex: 0 }, x) / 1000);
       onPick(Math.floor(since / 60) * 60, Math.ceil(until / 60) * 60);
-    }
+    } else if (from !== null && chart === charts.negativity) openNear(chart, from);
     stop();
   });
   const stop = () => {
@@ -214,6 +214,13 @@ function followDrag(chart) {
     mark.hidden = true;
   };
   element.addEventListener("pointercancel", stop);
+}
+
+/** A press on a mark, or on its line, opens the alert. ECharts' own clicks are lost when it redraws meanwhile. */
+function openNear(chart, x) {
+  const distance = ({ at }) => Math.abs(chart.convertToPixel({ xAxisIndex: 0 }, at * 1000) - x);
+  const [nearest] = [...(shown?.alerts ?? [])].sort((a, b) => distance(a) - distance(b));
+  if (nearest && distance(nearest) <= NEAR) onAlert(nearest.id);
 }
 
 function read(ms) {
