@@ -59,6 +59,15 @@ def test_the_worker_image_is_slim_and_holds_no_ml_library(worker: tuple[str, Pat
     assert installed_bytes(root) < LIMIT_BYTES
 
 
+def test_the_worker_image_holds_every_file_of_the_package(worker: tuple[str, Path]) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "stream"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    tracked = set(listed.stdout.split())
+    (site,) = worker[1].glob("opt/fanpulse/lib/python3*/site-packages")
+    assert {path for path in tracked if not (site / path).is_file()} == set()
+
+
 def test_the_worker_image_runs_as_nobody_who_can_write_to_it(
     buildah: Buildah, worker: tuple[str, Path]
 ) -> None:
