@@ -94,10 +94,11 @@ def main() -> None:
     from stream.alerts.cli import app as alerts
     from stream.audit_cli import audit
     from stream.board.cli import board
+    from stream.erase import erase
     from stream.look_cli import events, window
     from stream.replay_cli import replay
 
-    commands: list[Callable[..., None]] = [replay, audit, window, events, board]
+    commands: list[Callable[..., None]] = [replay, audit, window, events, board, erase]
     app.add_typer(alerts, name="alerts")
     if find_spec("deploy"):  # a checkout; the images hold no embedded stack
         from deploy.local.cli import down, status, up

@@ -1,4 +1,4 @@
-"""Helm, built with Go where it is not installed, and what it renders."""
+"""Tools that Go builds where they are not installed, and what helm renders."""
 
 import json
 import os
@@ -16,6 +16,7 @@ CHART = ROOT / "deploy" / "helm" / "fanpulse"
 EXAMPLES = ROOT / "deploy" / "helm" / "examples"
 TOOLS = ROOT / ".fanpulse" / "tools"
 HELM = "helm.sh/helm/v3/cmd/helm@v3.19.2"
+COMPOSE_LOADER = "github.com/compose-spec/compose-go/v2/cmd@v2.16.2"  # what `docker compose` reads files with
 KUBERNETES = "1.34"
 
 Manifest = dict[str, Any]
@@ -26,18 +27,24 @@ class RenderingError(Exception):
     """What helm says of values that cannot work."""
 
 
-@pytest.fixture(scope="session")
-def helm() -> Path:
-    installed = shutil.which("helm", path=f"{os.environ['PATH']}:{TOOLS}")
-    if installed:
-        return Path(installed)
+def built(program: str, module: str) -> Path:
+    """`program` from PATH, or built with Go into .fanpulse/tools; skips, or in CI fails, where Go is missing."""
+    found = shutil.which(program, path=f"{os.environ['PATH']}:{TOOLS}")
+    if found:
+        return Path(found)
     if shutil.which("go") is None:
-        reason = "neither helm nor go (to build it) is on PATH"
+        reason = f"neither {program} nor go (to build it) is on PATH"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    subprocess.run(["go", "install", HELM], env={**os.environ, "GOBIN": str(TOOLS)}, check=True)
-    return TOOLS / "helm"
+    subprocess.run(["go", "install", module], env={**os.environ, "GOBIN": str(TOOLS)}, check=True)
+    (TOOLS / module.partition("@")[0].rpartition("/")[2]).rename(TOOLS / program)
+    return TOOLS / program
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    return built("helm", HELM)
 
 
 @pytest.fixture(scope="session")

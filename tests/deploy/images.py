@@ -90,7 +90,7 @@ def installed_bytes(root: Path) -> int:
 def require(*tools: str) -> None:
     """Skip, or fail in CI, where a tool is missing."""
     if missing := [tool for tool in tools if shutil.which(tool) is None]:
-        reason = f"not on PATH: {', '.join(missing)} (`make setup-deploy` installs them)"
+        reason = f"not on PATH: {', '.join(missing)}: install Debian's packages of that name"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)

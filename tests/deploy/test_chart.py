@@ -200,6 +200,17 @@ def test_a_triton_pod_gets_its_gpu_or_none(render: Render) -> None:
         assert limits.get("nvidia.com/gpu") == gpus
 
 
+def test_alerts_run_by_given_rules_or_by_their_own(render: Render) -> None:
+    assert dict(pods(render("minimal")))["alerts"]["containers"][0]["args"] == ["alerts", "run"]
+    manifests = render("minimal", **{"alerts.rules": "# quiet\n"})
+    container = dict(pods(manifests))["alerts"]["containers"][0]
+    assert container["args"][2:] == ["--rules", "/etc/fanpulse/alerts/rules.toml"]
+    assert {"name": "rules", "mountPath": "/etc/fanpulse/alerts", "readOnly": True} in container[
+        "volumeMounts"
+    ]
+    assert one(manifests, "ConfigMap", "alerts")["data"] == {"rules.toml": "# quiet\n"}
+
+
 def test_workers_scale_on_lag_up_to_the_partitions(render: Render) -> None:
     manifests = render("production")
     scaled = one(manifests, "ScaledObject", "worker")["spec"]
@@ -308,7 +319,6 @@ def test_strimzi_makes_topics_and_a_user_who_may_do_no_more_than_needed(render: 
         ("minimal", {"board.existingSecret": ""}, ["board.existingSecret is missing"]),
         ("production", {"board.proxies": []}, ["board.proxies is empty"]),
         ("production", {"board.ingress.tlsSecret": ""}, ["board.ingress.tlsSecret is missing"]),
-        ("production", {"alerts.rules": ""}, ["alerts.rules is empty"]),
         ("production", {"triton.autoscaling.prometheusUrl": ""}, ["triton.autoscaling.prometheusUrl"]),
         ("strimzi", {"kafka.strimzi.cluster": ""}, ["kafka.strimzi.cluster is missing"]),
         ("minimal", {"models.zh": "emotion_xx"}, ["models.zh is emotion_xx"]),

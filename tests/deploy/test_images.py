@@ -12,9 +12,11 @@ import aiohttp
 import pytest
 import tenacity
 
+from deploy.local import Kafka, Redis, Triton
 from deploy.local.ports import free_port
 from tests import tiny_model
 from tests.deploy.images import DOCKERFILES, ROOT, Buildah, installed_bytes, require
+from tests.stream.deployment import comment, deployed
 
 LIMIT_BYTES = 300_000_000
 ML_LIBRARIES = {
@@ -59,6 +61,15 @@ def test_the_worker_image_is_slim_and_holds_no_ml_library(worker: tuple[str, Pat
     assert installed_bytes(root) < LIMIT_BYTES
 
 
+def test_the_worker_image_holds_every_file_of_the_package(worker: tuple[str, Path]) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "stream"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    tracked = set(listed.stdout.split())
+    (site,) = worker[1].glob("opt/fanpulse/lib/python3*/site-packages")
+    assert {path for path in tracked if not (site / path).is_file()} == set()
+
+
 def test_the_worker_image_runs_as_nobody_who_can_write_to_it(
     buildah: Buildah, worker: tuple[str, Path]
 ) -> None:
@@ -95,6 +106,36 @@ def test_the_worker_image_refuses_to_start_with_the_public_pseudonym_key(
     assert "FANPULSE_PSEUDONYM_KEY must be set in production" in said
 
 
+async def test_the_worker_image_settles_comments(
+    buildah: Buildah, worker: tuple[str, Path], kafka: Kafka, valkey: Redis, triton: Triton, tmp_path: Path
+) -> None:
+    port = free_port()
+    async with deployed(kafka, valkey, triton, tmp_path, pseudonym_key="of-this-test-alone") as deployment:
+        await deployment.send([comment(number) for number in range(10)])
+        options = [f"--env={name}={value}" for name, value in deployment.environment(web_port=port).items()]
+        with buildah.running(worker[0], "fanpulse", "worker", options=options):
+            await deployment.settled(10)
+            assert len(await deployment.events()) == 10
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+                assert (await session.get("/ready")).status == 200
+
+
+async def test_the_worker_image_also_serves_the_board(
+    buildah: Buildah, worker: tuple[str, Path], valkey: Redis
+) -> None:
+    port = free_port()
+    settings = {"REDIS_URL": valkey.url, "BOARD_PORT": port, "PSEUDONYM_KEY": "of-this-test-alone"}
+    options = [f"--env=FANPULSE_{name}={value}" for name, value in settings.items()]
+    with buildah.running(worker[0], "fanpulse", "board", options=options):
+        assert await _page(f"http://127.0.0.1:{port}/ready") == "ready\n"
+        assert "<script" in await _page(f"http://127.0.0.1:{port}/")
+
+
+def test_the_worker_image_brings_rules_for_the_alerts(buildah: Buildah, worker: tuple[str, Path]) -> None:
+    variable = "--env=FANPULSE_PSEUDONYM_KEY=of-this-test-alone"
+    assert buildah("run", variable, worker[0], "--", "fanpulse", "alerts", "check")
+
+
 @pytest.fixture
 def readable_models(tmp_path: Path) -> Path:
     """A repository with the tiny model that any user may read."""
@@ -116,11 +157,20 @@ async def test_the_cpu_image_serves_a_model_with_our_backend(buildah: Buildah, r
             assert await _loaded_models(port) == {tiny_model.NAME}
 
 
-@tenacity.retry(
+_patiently = tenacity.retry(
     retry=tenacity.retry_if_exception_type(aiohttp.ClientError),
     wait=tenacity.wait_fixed(0.5),
     stop=tenacity.stop_after_delay(120),
 )
+
+
+@_patiently
+async def _page(url: str) -> str:
+    async with aiohttp.ClientSession(raise_for_status=True) as session, session.get(url) as answer:
+        return await answer.text()
+
+
+@_patiently
 async def _loaded_models(port: int) -> set[str]:
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", raise_for_status=True) as session:
         async with session.get("/v2/health/ready"):
