@@ -13,7 +13,7 @@ triton-gpu := --group triton-gpu
 build    := --group build
 training := --group training
 
-.PHONY: help demo bench setup setup-training lock lock-python check test clean
+.PHONY: help demo bench setup setup-training lock lock-python faults faults-long soak check test clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -30,6 +30,15 @@ test: setup setup-training  ## every test, real services included
 
 bench: setup  ## figures, compared within one run; BENCH="stream-path" for one alone
 	$(BIN)/python -m tests.benchmarks $(or $(BENCH),all)
+
+faults: setup  ## break the real stack for three minutes: nothing lost, nothing counted twice (part of `make test`)
+	$(BIN)/pytest tests/faults
+
+faults-long: setup  ## the same for MINUTES=60, plan and traffic drawn from SEED, with stock Faust beside it
+	$(BIN)/python -m tests.faults --stock --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
+
+soak: setup  ## MINUTES=30 at 80 % of saturation, a rebalance a minute: does memory, or anything, grow?
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30)
 
 check: setup  ## formatting, types, architecture, lock files up to date
 	$(BIN)/ruff check

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 
 import faust
@@ -31,6 +31,7 @@ from stream.windows import Publisher
 log = logging.getLogger(__name__)
 
 MODELS_REFRESHED_EVERY_S = 5.0
+FENCES_WATCHED_EVERY_S = 5.0
 
 
 class Worker:
@@ -97,7 +98,10 @@ class Worker:
 
     async def _work(self) -> None:
         starting = asyncio.create_task(self._app.start())
-        side_jobs = [asyncio.create_task(self._publish()), asyncio.create_task(self._refresh_models())]
+        side_jobs = [
+            asyncio.create_task(self._crash_with(job))
+            for job in (self._publish(), self._refresh_models(), self._watch_fences())
+        ]
         try:
             await self._app.wait(self._stopping.wait())
             crash = self._app.crash_reason
@@ -150,8 +154,14 @@ class Worker:
             return  # a zombie's batch: the partition is someone else's by now
         metrics.FENCE_MOVED.labels(tp.partition).inc()
         log.warning("partition=%d batch begins at %d, %s", tp.partition, batch.position, moved)
+        await self._return_to_fence(tp)
+
+    async def _return_to_fence(self, tp: TP) -> None:
+        """Read `tp` again from its fence; never raises."""
         try:
             await self._app.consumer.rewind(tp, await self._position(tp))
+        except Interrupted as interrupted:
+            log.info("partition=%d left to others: %s", tp.partition, interrupted)
         except Exception as error:
             await self._app.crash(error)
 
@@ -189,6 +199,27 @@ class Worker:
                 await self._publisher.publish()
             except (RedisError, OSError, Unavailable) as error:
                 log.warning("windows not published: %s", error)
+
+    async def _watch_fences(self) -> None:
+        """Find a Redis that went back in time also where no comment comes to run into it."""
+        while True:
+            await asyncio.sleep(FENCES_WATCHED_EVERY_S)
+            for tp, last in self._app.consumer.fences().items():
+                try:
+                    fence = await self._sink.fence(tp)
+                except Unavailable:
+                    break  # whoever has a batch to settle says so
+                if fence is None or fence < last:
+                    metrics.FENCE_MOVED.labels(tp.partition).inc()
+                    log.warning("partition=%d the fence went from %d to %s", tp.partition, last, fence)
+                    await self._return_to_fence(tp)
+
+    async def _crash_with(self, job: Coroutine[None, None, None]) -> None:
+        """Run a job for as long as the worker runs; a defect in it stops the worker, not the job alone."""
+        try:
+            await job
+        except Exception as error:
+            await self._app.crash(error)
 
     async def _refresh_models(self) -> None:
         while True:

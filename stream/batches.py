@@ -14,6 +14,7 @@ import aiokafka
 import faust
 from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import IllegalStateError
 from faust.transport.conductor import Conductor
 from faust.transport.drivers.aiokafka import (
     AIOKafkaConsumerThread,
@@ -84,9 +85,13 @@ class BatchConsumer(Consumer):
         self._committed_offset.clear()  # what Kafka has may be ahead of the fence: commit the fence
 
     async def rewind(self, tp: TP, offset: int) -> None:
-        """Read `tp` again from `offset`; batches of it already handed out are no longer current."""
-        self._positions.begin(tp, offset)
-        await self._seek_to(tp, offset)
+        """Read `tp` again from `offset`; batches of it already handed out are no longer current.
+
+        Does nothing where `tp` has been taken away: whoever has it now begins at the fence.
+        """
+        if tp in self.assignment():
+            self._positions.begin(tp, offset)
+            await self._seek_to(tp, offset)
 
     def is_current(self, batch: Batch) -> bool:
         """False once the partition was revoked, assigned anew or rewound since the batch was fetched."""
@@ -105,14 +110,20 @@ class BatchConsumer(Consumer):
         """True once the group has given this consumer its partitions (perhaps none) and all were sought."""
         return self._positioned and self.flow_active
 
+    def fences(self) -> dict[TP, int]:
+        """Where the fence of each assigned partition stood last; it goes back only when Redis does."""
+        settled = self._positions.settled
+        return {tp: settled[tp] for tp in settled.keys() & self.assignment()}
+
     def lags(self) -> dict[TP, int]:
         """Records not yet settled, by assigned partition, as far as the last fetch knows."""
-        assigned = self._positions.settled.keys() & self.assignment()
-        ends = {tp: self.highwater(tp) for tp in assigned}
-        return {tp: max(0, end - self._positions.settled[tp]) for tp, end in ends.items() if end is not None}
+        fences = self.fences()
+        ends = {tp: self.highwater(tp) for tp in fences}
+        return {tp: max(0, end - fences[tp]) for tp, end in ends.items() if end is not None}
 
     async def _seek_to(self, tp: TP, offset: int) -> None:
-        await self.seek_wait({TopicPartition(tp.topic, tp.partition): offset})
+        with suppress(IllegalStateError):  # taken away this very moment
+            await self.seek_wait({TopicPartition(tp.topic, tp.partition): offset})
 
     # fetching
 

@@ -133,7 +133,7 @@ class Scorer:
         try:
             async with self._slots:
                 scores = await self._breaker.call(lambda: self.infer(model, texts))
-        except InputRefused as refusal:
+        except InputRefused:
             metrics.REFUSED.labels(model.name).inc()
             if len(texts) > 1:
                 middle = len(texts) // 2
@@ -141,19 +141,25 @@ class Scorer:
                     *await self._score_part(model, texts[:middle]),
                     *await self._score_part(model, texts[middle:]),
                 ]
-            await self._doubt(model)
-            return [Rejected(Reason.MODEL_REFUSED, f"{model}: {refusal}")]
+            return [await self._ask_again(model, texts[0])]
         for text, one in zip(texts, scores, strict=True):
             self._remember(model, text, one)
         _observe(model, scores)
         return list(scores)
 
-    async def _doubt(self, model: Model) -> None:
-        """A model that refuses even the probe is broken: its refusals say nothing about the comments."""
+    async def _ask_again(self, model: Model, text: str) -> Scores | Rejected:
+        """Score a refused text once the model is seen to work: one that is broken refuses whatever comes."""
         try:
             await self.probe(model)
         except InputRefused as error:
             raise Unavailable("Triton", f"{model} refuses every text: {error}") from error
+        try:
+            (scores,) = await self.infer(model, [text])
+        except InputRefused as refusal:
+            return Rejected(Reason.MODEL_REFUSED, f"{model}: {refusal}")
+        self._remember(model, text, scores)
+        _observe(model, [scores])
+        return scores
 
     async def infer(self, model: Model, texts: list[str]) -> list[Scores]:
         """One request, as it is: no cache, no retry, no bisection.

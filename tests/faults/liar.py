@@ -28,6 +28,7 @@ class Liar(grpc.GenericRpcHandler):
     def __init__(self, upstream: int, port: int) -> None:
         self.port = port
         self.lie: Lie | None = None
+        self.lies_left = -1  # after so many the truth is told again; -1: never
         self._upstream = upstream
 
     async def __aenter__(self) -> Self:
@@ -48,20 +49,26 @@ class Liar(grpc.GenericRpcHandler):
         method = details.method
 
         async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            inference = method.endswith("/ModelInfer")
-            if inference and self.lie in _CODES:
-                await context.abort(_CODES[self.lie], "so it was told to say")
-            if inference and self.lie == "silent":
+            lie = self._lie() if method.endswith("/ModelInfer") else None
+            if lie in _CODES:
+                await context.abort(_CODES[lie], "so it was told to say")
+            if lie == "silent":
                 await asyncio.Event().wait()  # until the caller's deadline ends it
-            if inference and self.lie == "slow":
+            if lie == "slow":
                 await asyncio.sleep(_SLOW_S)
             try:
                 truth = await self._channel.unary_unary(method)(request, timeout=60)
             except grpc.aio.AioRpcError as error:
                 await context.abort(error.code(), error.details() or "")
-            return twisted(truth, self.lie) if inference and self.lie in ("nan", "shape") else truth
+            return twisted(truth, lie) if lie in ("nan", "shape") else truth
 
         return grpc.unary_unary_rpc_method_handler(answer)
+
+    def _lie(self) -> Lie | None:
+        if self.lies_left == 0:
+            return None
+        self.lies_left -= 1
+        return self.lie
 
 
 def twisted(truth: bytes, lie: Lie) -> bytes:

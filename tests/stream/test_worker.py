@@ -189,6 +189,15 @@ async def test_an_emptied_redis_is_rebuilt_from_kafka(fragile: Deployment) -> No
     ]
 
 
+async def test_an_emptied_redis_is_rebuilt_though_no_further_comment_comes(fragile: Deployment) -> None:
+    await fragile.worker()
+    await fragile.send([comment(number, ANGRY) for number in range(100)])
+    await fragile.settled(100)
+    await fragile.client.flushall()
+    await fragile.settled(100)
+    await assert_each_offset_has_one_event(fragile, 100)
+
+
 async def test_a_redis_restored_from_an_old_copy_is_brought_up_to_date(fragile: Deployment) -> None:
     await fragile.worker(batch_records=64)
     await fragile.send([comment(number, ANGRY) for number in range(200)])
