@@ -26,8 +26,10 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
         lines.append(f"| {source} | {task} | {row['rows']} | {row['accuracy']:.4f} | {row['macro_f1']:.4f} |")
     lines += [
         "",
-        "Held-out rows, never trained on nor tuned on. In a set with one label a text the prediction is the most "
-        "probable of the labels that set knows; elsewhere every label above its threshold.",
+        (
+            "Held-out rows, never trained on nor tuned on. In a set with one label a text the prediction is the most "
+            "probable of the labels that set knows; elsewhere every label above its threshold."
+        ),
         "",
         "## By label",
         "",
@@ -45,8 +47,10 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
     ]
     lines += [
         "",
-        "Temperatures and thresholds were fitted on dev, the errors above are of the held-out rows. Per-label "
-        "decisions for `emotion`, the winning class for the others; 15 bins.",
+        (
+            "Temperatures and thresholds were fitted on dev, the errors above are of the held-out rows. Per-label "
+            "decisions for `emotion`, the winning class for the others; 15 bins."
+        ),
         "",
         "## Data and licences",
         "",
@@ -61,11 +65,15 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
         "## Size and parity",
         "",
         f"- model.onnx {figures['size']['onnx_bytes'] / 1e6:.2f} MB, int8: {recipe.export.int8 if recipe.export else ''}",
-        f"- fp32 graph against torch: at most {figures['parity']['fp32']:.1e} apart on {figures['parity']['texts']} texts; "
-        f"int8 loses {100 * figures['parity']['int8_lost_macro_f1']:.2f} points of macro-F1",
+        (
+            f"- fp32 graph against torch: at most {figures['parity']['fp32']:.1e} apart on {figures['parity']['texts']} texts; "
+            f"int8 loses {100 * figures['parity']['int8_lost_macro_f1']:.2f} points of macro-F1"
+        ),
         f"- batch neighbours move a score by at most {figures['parity']['neighbours']:.1e}",
-        f"- {figures['size']['texts_per_second']:.0f} held-out texts per second, tokenizer included, by ONNX Runtime on the "
-        "exporting machine; `python -m training evaluate RECIPE --exported FOLDER` measures it anew",
+        (
+            f"- {figures['size']['texts_per_second']:.0f} held-out texts per second, tokenizer included, by ONNX Runtime on the "
+            "exporting machine; `python -m training evaluate RECIPE --exported FOLDER` measures it anew"
+        ),
         *(
             [f"- {figures['everyday']['right']} of 26 everyday sentences right (training/everyday.py)"]
             if "everyday" in figures

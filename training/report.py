@@ -141,7 +141,7 @@ def _describe(rows: Rows, heads: Mapping[str, Task]) -> dict[str, Any]:
         ),
         "labels": {
             name: {
-                label: int(round(float(count)))
+                label: round(float(count))
                 for label, count in zip(task.labels, np.nansum(rows.targets[name], axis=0), strict=True)
                 if count
             }
