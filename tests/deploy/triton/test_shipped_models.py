@@ -1,16 +1,14 @@
 """What every model of triton_models/ promises, each version, asked through the server."""
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tritonclient.grpc import InferInput
-from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.grpc import InferResult
 
-from deploy.local import Triton
 from deploy.local.triton import REPOSITORY
+from tests.deploy.triton.conftest import Caller
 
 SHIPPED = sorted(config.parent.name for config in REPOSITORY.glob("*/config.pbtxt"))
 VERSIONS = [
@@ -36,12 +34,11 @@ TEXTS = [
 
 @pytest.mark.parametrize(("model", "version"), VERSIONS)
 async def test_any_text_has_probabilities_and_a_unit_embedding(
-    triton: Triton, model: str, version: str
+    call: Caller, model: str, version: str
 ) -> None:
-    async with InferenceServerClient(triton.url.removeprefix("grpc://")) as client:
-        config = (await client.get_model_config(model, as_json=True))["config"]
-        parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
-        answers = await ask(client, model, version, TEXTS)
+    config = (await call.client.get_model_config(model, as_json=True))["config"]
+    parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+    answers = arrays(await call(TEXTS, model=model, version=version))
     for key, value in parameters.items():
         if not key.endswith(f"@{version}"):
             continue
@@ -59,21 +56,15 @@ async def test_any_text_has_probabilities_and_a_unit_embedding(
 
 @pytest.mark.parametrize(("model", "version"), VERSIONS)
 async def test_a_text_has_the_same_scores_whatever_its_neighbours(
-    triton: Triton, model: str, version: str
+    call: Caller, model: str, version: str
 ) -> None:
-    async with InferenceServerClient(triton.url.removeprefix("grpc://")) as client:
-        together = await ask(client, model, version, TEXTS * 12)  # three slices
-        alone = [await ask(client, model, version, [text]) for text in TEXTS]
+    together = arrays(await call(TEXTS * 12, model=model, version=version))  # three slices
+    alone = [arrays(await call([text], model=model, version=version)) for text in TEXTS]
     for name, answer in together.items():
         one_by_one = np.concatenate([single[name] for single in alone] * 12)
         np.testing.assert_allclose(answer, one_by_one, atol=1e-4, err_msg=name)
 
 
-async def ask(
-    client: InferenceServerClient, model: str, version: str, texts: Sequence[str]
-) -> dict[str, NDArray[np.float32]]:
-    """Output name to an array [len(texts), …]."""
-    tensor = InferInput("text", [len(texts), 1], "BYTES")
-    tensor.set_data_from_numpy(np.array([[text.encode()] for text in texts], dtype=np.object_))
-    answer = await client.infer(model, [tensor], model_version=version)
+def arrays(answer: InferResult) -> dict[str, NDArray[np.float32]]:
+    """Output name to an array [texts, …]."""
     return {output.name: answer.as_numpy(output.name) for output in answer.get_response().outputs}
