@@ -89,8 +89,8 @@ def log_to_stderr(settings: Settings) -> None:
     logging.getLogger("stream.batches").setLevel(logging.WARNING)  # Faust's services log under its name
 
 
-def main() -> None:
-    """Run the command line; each feature's commands live beside it."""
+def application() -> typer.Typer:
+    """The whole command line; each feature's commands live beside it."""
     from stream.alerts.cli import app as alerts
     from stream.audit_cli import audit
     from stream.board.cli import board
@@ -107,4 +107,8 @@ def main() -> None:
         commands = [demo, up, down, status, *commands]
     for command in commands:
         app.command()(command)
-    app()
+    return app
+
+
+def main() -> None:
+    application()()
