@@ -77,6 +77,11 @@ class Scorer:
             ca_file=settings.triton_ca_file,
         )
 
+    @staticmethod
+    def arrange(texts: list[str]) -> list[str]:
+        """Texts of like length side by side: padding is paid for by the longest text of a request."""
+        return sorted(texts, key=len)
+
     async def close(self) -> None:
         await self._client.close()
 
@@ -117,7 +122,7 @@ class Scorer:
             else:
                 known[text] = scores
         metrics.CACHED.labels(model.name, model.version).inc(len(texts) - len(unknown))
-        unknown.sort(key=len)  # padding is paid for by the longest text of a request
+        unknown = self.arrange(unknown)
         parts = [unknown[i : i + self._request_texts] for i in range(0, len(unknown), self._request_texts)]
         # Let every part end, for what succeeds is remembered and need not be asked again.
         answers = await asyncio.gather(

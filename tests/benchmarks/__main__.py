@@ -3,6 +3,7 @@
 import asyncio
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ Pairs = Annotated[int, typer.Option(min=1, help="Runs of each, in turn.")]
 
 
 @app.command()
-def stream_path(count: int = 100_000, stock_count: int = 10_000, pairs: Pairs = 3) -> None:
+def stream_path(count: int = 100_000, stock_count: int = 8_000, pairs: Pairs = 3) -> None:
     """Kafka → worker → Redis with a scorer that answers at once, against the stock Faust idiom."""
     asyncio.run(_stream_path(count, stock_count, pairs))
 
@@ -78,6 +79,122 @@ async def _score(bench: Bench, texts: list[str]) -> float:
     elapsed = time.monotonic() - started
     await scorer.close()
     return len(texts) / elapsed
+
+
+@app.command()
+def scoring(count: int = 20_000, pairs: Pairs = 3) -> None:
+    """What sorting by length and scoring distinct texts once bring, over real posts."""
+    asyncio.run(_scoring(count, pairs))
+
+
+async def _scoring(count: int, pairs: int) -> None:
+    runs: dict[str, list[float]] = {"both": [], "not sorted": [], "not distinct": []}
+    async with Bench.running(triton=True) as bench:
+        texts = posts(count)
+        for _ in range(pairs):
+            for name, kind in (("both", Scorer), ("not sorted", Unsorted), ("not distinct", Repeating)):
+                runs[name].append(await _score_in_batches(bench, kind, texts))
+    for name in ("not sorted", "not distinct"):
+        _print(f"scoring {len(texts):,} posts", {"both": runs["both"], name: runs[name]})
+    console.print(f"{1 - len(set(texts)) / len(texts):.1%} of the posts are repeats")
+
+
+class Unsorted(Scorer):
+    """Sends texts in the order they came."""
+
+    arrange = staticmethod(list)
+
+
+class Repeating(Scorer):
+    """Scores every text as if it had never been seen."""
+
+    async def score(self, model: Model, texts: Sequence[str]) -> list[Scores | Rejected]:
+        parts = [sorted(texts, key=len)[i : i + 128] for i in range(0, len(texts), 128)]
+        return [
+            one for part in await asyncio.gather(*(self._held(model, part) for part in parts)) for one in part
+        ]
+
+    async def _held(self, model: Model, part: list[str]) -> list[Scores]:
+        async with self._slots:
+            return await self.infer(model, part)
+
+
+async def _score_in_batches(bench: Bench, kind: type[Scorer], texts: list[str]) -> float:
+    assert bench.triton is not None
+    scorer = kind.of(Settings(triton_url=bench.triton.url))
+    model = await scorer.load("emotion_zh")
+    started = time.monotonic()
+    for first in range(0, len(texts), 1024):
+        await scorer.score(model, texts[first : first + 1024])
+    elapsed = time.monotonic() - started
+    await scorer.close()
+    return len(texts) / elapsed
+
+
+@app.command()
+def latency(seconds: float = 60.0, share: float = 0.5) -> None:
+    """From produce to readable in Redis at a share of the saturated rate, by stage."""
+    asyncio.run(_latency(seconds, share))
+
+
+async def _latency(seconds: float, share: float) -> None:
+    async with Bench.running(triton=True) as bench:
+        values = comments(posts(20_000))
+        full = await bench.topic(values)
+        async with process("stream", "worker", env=bench.environment(full)):
+            saturated = await rate(lambda: _sum(bench, full), len(values))
+        paced, port = await bench.topic([]), free_port()
+        async with process("stream", "worker", env=bench.environment(paced, web_port=port)):
+            await bench.send_at(paced, values, saturated * share, seconds)
+            text = await _scrape(port)
+    table = Table(
+        "stage", "p50 ms", "p95 ms", "p99 ms", title=f"latency at {saturated * share:,.0f} comments/s"
+    )
+    for label, name, only in (
+        ("produce to readable", "fanpulse_freshness_seconds", {}),
+        *(
+            (stage, "fanpulse_stage_seconds", {"stage": stage})
+            for stage in ("decode", "score", "enrich", "settle")
+        ),
+    ):
+        table.add_row(label, *(f"{1000 * quantile(text, name, only, q):,.1f}" for q in (0.5, 0.95, 0.99)))
+    console.print(table)
+
+
+async def _scrape(port: int) -> str:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        return await answer.text()
+
+
+@app.command()
+def memory(count: int = 1_000_000, step: int = 100_000) -> None:
+    """Resident memory of one worker over many comments with the instant scorer: its slope."""
+    asyncio.run(_memory(count, step))
+
+
+async def _memory(count: int, step: int) -> None:
+    async with Bench.running(triton=False) as bench:
+        values = (comments(posts(20_000)) * (count // 20_000 + 1))[:count]
+        topic = await bench.topic(values)
+        table = Table("comments", "MiB", title="resident memory of one worker")
+        seen: list[tuple[int, float]] = []
+        async with process("tests.benchmarks.instant", env=bench.environment(topic)) as worker:
+            of = psutil.Process(worker.pid)
+            for target in range(step, count + 1, step):
+                await rate(lambda: _sum(bench, topic), target)
+                seen.append((target, of.memory_info().rss / 2**20))
+                table.add_row(f"{target:,}", f"{seen[-1][1]:,.1f}")
+        console.print(table)
+        half = seen[len(seen) // 2 :]
+        slope = statistics.linear_regression([n / 1e6 for n, _ in half], [mib for _, mib in half]).slope
+        console.print(f"slope over the second half: {slope:+.1f} MiB a million comments")
+
+
+@app.command(name="all")
+def run_all() -> None:
+    """Every benchmark, one after another."""
+    for one in (stream_path, pipeline, scoring, latency, memory):
+        one()
 
 
 async def _sum(bench: Bench, topic: str) -> int:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import orjson
 from aiokafka import AIOKafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis as RedisClient
 
 from deploy.local import Kafka, Redis, Triton
@@ -56,6 +57,18 @@ class Bench:
             for number, value in enumerate(values):
                 await producer.send(name, value, partition=number % PARTITIONS)
         return name
+
+    async def send_at(self, topic: str, values: Sequence[bytes], rate: float, seconds: float) -> None:
+        """Send `rate` values a second for `seconds`, then wait until all are settled."""
+        count = int(rate * seconds)
+        async with AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap) as producer:
+            began = time.monotonic()
+            for number in range(count):
+                await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+                value = values[number % len(values)]
+                await producer.send(topic, value, partition=number % PARTITIONS)
+        while sum(await self.fences(topic)) < count:  # noqa: ASYNC110 - seen by polling Redis
+            await asyncio.sleep(0.05)
 
     def environment(self, topic: str, **more: object) -> dict[str, str]:
         chosen = {
@@ -104,6 +117,24 @@ async def rate(done: Callable[[], Awaitable[int]], total: int, *, within_s: floa
         if now > deadline:
             raise TimeoutError(f"{count} of {total} done within {within_s:g} s")
         await asyncio.sleep(0.01)
+
+
+def quantile(text: str, name: str, labels: dict[str, str], q: float) -> float:
+    """A quantile of a Prometheus histogram in an exposition, linear within its bucket as PromQL has it."""
+    bounds: list[tuple[float, float]] = []
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == f"{name}_bucket" and labels.items() <= sample.labels.items():
+                bounds.append((float(sample.labels["le"]), sample.value))
+    bounds.sort()
+    rank, lower, below = q * bounds[-1][1], 0.0, 0.0
+    for upper, count in bounds:
+        if count >= rank and count > below:
+            return (
+                lower if upper == float("inf") else lower + (upper - lower) * (rank - below) / (count - below)
+            )
+        lower, below = upper, count
+    return lower
 
 
 def posts(count: int) -> list[str]:
