@@ -6,13 +6,18 @@ import time
 from collections.abc import Sequence
 from typing import Annotated
 
+import aiohttp
+import psutil
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from stream.scorer import Scorer
+from deploy.local.ports import free_port
+from stream.comments import Rejected
+from stream.model import Model
+from stream.scorer import Scorer, Scores
 from stream.settings import Settings
-from tests.benchmarks.bench import Bench, comments, posts, process, rate
+from tests.benchmarks.bench import Bench, comments, posts, process, quantile, rate
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
