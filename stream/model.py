@@ -57,6 +57,9 @@ class Model:
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
 
+    def __hash__(self) -> int:  # asked for with every comment; hashing all labels would be dear
+        return hash((self.name, self.version))
+
     @property
     def primary(self) -> Task:
         """The task whose labels and negativity make an emotion event."""
