@@ -145,7 +145,7 @@ class Fanpulse:
         """The newest events, newest first; at most `look_at` entries of each partition are searched."""
         found: list[EmotionEvent] = []
         named = b"" if community is None else orjson.dumps(community)  # spares reading the others' events
-        for number in await self._partitions():
+        for number in sorted(await self.fences()):
             stream = self.keys.partition(self.topic, number).events
             before, looked, kept = "+", 0, 0
             while kept < limit and looked < look_at:
@@ -203,7 +203,7 @@ class Fanpulse:
         after: dict[int, str] = {}
         while True:
             quiet = True
-            for number in await self._partitions():
+            for number in sorted(await self.fences()):
                 stream = self.keys.partition(self.topic, number).events
                 with answered():
                     if number not in after:
@@ -227,10 +227,6 @@ class Fanpulse:
         """Changes of alerts as they happen; with `since`, first those published since then."""
         async for fields in self._follow(self.keys.alerts, since):
             yield _read(Alert, fields, b"alert")
-
-    async def _partitions(self) -> list[int]:
-        with answered():
-            return sorted(await self._history.fences())
 
     async def _follow(self, stream: str, since: datetime | None) -> AsyncIterator[dict[bytes, bytes]]:
         @patiently
