@@ -194,6 +194,12 @@ def test_workers_see_every_triton_pod_and_look_them_up_anew(render: Render) -> N
     assert "--load-model=emotion_zh" in arguments
 
 
+def test_triton_runs_as_many_threads_as_it_has_cores(render: Render) -> None:
+    variable = environment(dict(pods(render("minimal")))["triton"])["ENCODER_THREADS"]
+    assert variable["valueFrom"] == {"resourceFieldRef": {"resource": "limits.cpu"}}
+    assert "ENCODER_THREADS" in (ROOT / "deploy" / "triton" / "encoder" / "model.py").read_text()
+
+
 def test_a_triton_pod_gets_its_gpu_or_none(render: Render) -> None:
     for example, gpus in (("production", 1), ("minimal", None)):
         limits = dict(pods(render(example)))["triton"]["containers"][0]["resources"]["limits"]
