@@ -297,6 +297,17 @@ def test_monitoring_brings_the_rules_and_dashboards_of_this_repository(render: R
         assert held["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
+def test_a_client_certificate_is_read_from_the_keys_that_its_secret_has(render: Render) -> None:
+    pod = dict(pods(render("strimzi")))["worker"]
+    volume = next(volume["secret"] for volume in pod["volumes"] if volume["name"] == "kafka-client")
+    assert volume["secretName"] == "fanpulse"
+    assert [(item["key"], item["path"]) for item in volume["items"]] == [
+        ("user.crt", "tls.crt"),
+        ("user.key", "tls.key"),
+    ]
+    assert environment(pod)["FANPULSE_KAFKA_CERT_FILE"]["value"] == "/etc/fanpulse/kafka-client/tls.crt"
+
+
 def test_strimzi_makes_topics_and_a_user_who_may_do_no_more_than_needed(render: Render) -> None:
     manifests = render("strimzi")
     assert "Job" not in {manifest["kind"] for manifest in manifests}
