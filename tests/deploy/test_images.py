@@ -173,7 +173,7 @@ async def _loaded_models(port: int) -> set[str]:
             return {model["name"] for model in await index.json(content_type=None)}
 
 
-def test_the_gpu_image_finds_wheels_for_its_python_in_the_lock() -> None:
+def test_the_gpu_image_finds_wheels_for_its_python_in_the_lock(tmp_path: Path) -> None:
     lock = ROOT / "requirements/triton-gpu.txt"
     environment = {**os.environ, "UV_NATIVE_TLS": "1"}
     wanted = [
@@ -182,7 +182,7 @@ def test_the_gpu_image_finds_wheels_for_its_python_in_the_lock() -> None:
         "--no-build",
         "--require-hashes",
     ]
-    target = ["--dry-run", "--target=unused", f"--requirement={lock}"]
+    target = ["--dry-run", f"--target={tmp_path}", f"--requirement={lock}"]
     done = subprocess.run(
         [Path(sys.executable).parent / "uv", "pip", "install", *wanted, *target],
         env=environment,
