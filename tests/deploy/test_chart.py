@@ -194,6 +194,12 @@ def test_workers_see_every_triton_pod_and_look_them_up_anew(render: Render) -> N
     assert "--load-model=emotion_zh" in arguments
 
 
+def test_triton_runs_as_many_threads_as_it_has_cores(render: Render) -> None:
+    variable = environment(dict(pods(render("minimal")))["triton"])["ENCODER_THREADS"]
+    assert variable["valueFrom"] == {"resourceFieldRef": {"resource": "limits.cpu"}}
+    assert "ENCODER_THREADS" in (ROOT / "deploy" / "triton" / "encoder" / "model.py").read_text()
+
+
 def test_a_triton_pod_gets_its_gpu_or_none(render: Render) -> None:
     for example, gpus in (("production", 1), ("minimal", None)):
         limits = dict(pods(render(example)))["triton"]["containers"][0]["resources"]["limits"]
@@ -289,6 +295,17 @@ def test_monitoring_brings_the_rules_and_dashboards_of_this_repository(render: R
         held = one(manifests, "ConfigMap", f"dashboard-{path.stem}")
         assert json.loads(held["data"][path.name]) == json.loads(path.read_text())
         assert held["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_a_client_certificate_is_read_from_the_keys_that_its_secret_has(render: Render) -> None:
+    pod = dict(pods(render("strimzi")))["worker"]
+    volume = next(volume["secret"] for volume in pod["volumes"] if volume["name"] == "kafka-client")
+    assert volume["secretName"] == "fanpulse"
+    assert [(item["key"], item["path"]) for item in volume["items"]] == [
+        ("user.crt", "tls.crt"),
+        ("user.key", "tls.key"),
+    ]
+    assert environment(pod)["FANPULSE_KAFKA_CERT_FILE"]["value"] == "/etc/fanpulse/kafka-client/tls.crt"
 
 
 def test_strimzi_makes_topics_and_a_user_who_may_do_no_more_than_needed(render: Render) -> None:

@@ -23,7 +23,8 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         folder = Path(args["model_repository"], args["model_version"])
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = os.cpu_count() or 1
+        # In a container os.cpu_count() is the machine's, whatever the container may use of it.
+        options.intra_op_num_threads = int(os.environ.get("ENCODER_THREADS") or os.cpu_count() or 1)
         self.session = onnxruntime.InferenceSession(
             folder / "model.onnx", options, providers=_providers(args)
         )

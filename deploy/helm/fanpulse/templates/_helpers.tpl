@@ -75,7 +75,7 @@ capabilities: {drop: [ALL]}
 - {name: FANPULSE_TRITON_URL, value: {{ printf "grpc://%s-triton.%s.svc:8001" (include "fanpulse.name" .) .Release.Namespace }}}
 - {name: FANPULSE_MODELS, value: {{ $v.models | toJson | quote }}}
 - {name: FANPULSE_PSEUDONYM_KEY, valueFrom: {secretKeyRef: {name: {{ $v.pseudonyms.existingSecret }}, key: pseudonym-key}}}
-- {name: FANPULSE_DRAIN_S, value: {{ $v.worker.drainSeconds | quote }}}
+- {name: FANPULSE_DRAIN_S, value: {{ $v.worker.drainSeconds | int | quote }}}
 {{- range $name, $value := $v.settings }}
 - {name: FANPULSE_{{ upper $name }}, value: {{ ternary ($value | toString) ($value | toJson) (kindIs "string" $value) | quote }}}
 {{- end }}
@@ -94,7 +94,7 @@ capabilities: {drop: [ALL]}
 {{- if .caKey }}
 - {name: FANPULSE_KAFKA_CA_FILE, value: /etc/fanpulse/kafka-ca/ca.crt}
 {{- end }}
-{{- if .clientCertificateSecret }}
+{{- if .clientCertificate.existingSecret }}
 - {name: FANPULSE_KAFKA_CERT_FILE, value: /etc/fanpulse/kafka-client/tls.crt}
 - {name: FANPULSE_KAFKA_KEY_FILE, value: /etc/fanpulse/kafka-client/tls.key}
 {{- end }}
@@ -115,8 +115,10 @@ capabilities: {drop: [ALL]}
 {{- if .caKey }}
 - {name: kafka-ca, secret: {secretName: {{ .existingSecret }}, items: [{key: {{ .caKey }}, path: ca.crt}]}}
 {{- end }}
-{{- if .clientCertificateSecret }}
-- {name: kafka-client, secret: {secretName: {{ .clientCertificateSecret }}}}
+{{- with .clientCertificate }}
+{{- if .existingSecret }}
+- {name: kafka-client, secret: {secretName: {{ .existingSecret }}, items: [{key: {{ .certKey }}, path: tls.crt}, {key: {{ .keyKey }}, path: tls.key}]}}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -132,7 +134,7 @@ capabilities: {drop: [ALL]}
 {{- if .Values.kafka.caKey }}
 - {name: kafka-ca, mountPath: /etc/fanpulse/kafka-ca, readOnly: true}
 {{- end }}
-{{- if .Values.kafka.clientCertificateSecret }}
+{{- if .Values.kafka.clientCertificate.existingSecret }}
 - {name: kafka-client, mountPath: /etc/fanpulse/kafka-client, readOnly: true}
 {{- end }}
 {{- end }}
