@@ -11,10 +11,10 @@ from pathlib import Path
 import faust
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
-from redis.exceptions import RedisError
 
 from stream import connections, metrics, topics
 from stream.batches import BatchApp, Fences
+from stream.connections import REDIS_ERRORS
 from stream.errors import ConfigurationError, FenceMoved, Interrupted, Unavailable
 from stream.health import HealthServer, Progress
 from stream.keys import Keys
@@ -197,7 +197,7 @@ class Worker:
                 continue
             try:
                 await self._publisher.publish()
-            except (RedisError, OSError, Unavailable) as error:
+            except (*REDIS_ERRORS, Unavailable) as error:
                 log.warning("windows not published: %s", error)
 
     async def _watch_fences(self) -> None:
@@ -245,7 +245,7 @@ class Worker:
             missing.append("Triton does not answer")
         try:
             await self._redis.ping()
-        except (RedisError, OSError):
+        except REDIS_ERRORS:
             missing.append("Redis does not answer")
         if not self._app.consumer.is_positioned:
             missing.append("no partitions assigned yet")

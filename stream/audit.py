@@ -11,11 +11,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
 
 from stream.buckets import Increments, settlement
 from stream.comments import Comment, Rejected, decode
-from stream.connections import connect_redis, kafka_options
+from stream.connections import REDIS_ERRORS, connect_redis, kafka_options
 from stream.errors import ConfigurationError, Unavailable
 from stream.events import Event, dumps, loads
 from stream.keys import Keys, PartitionKeys
@@ -88,7 +87,7 @@ async def audit(settings: Settings) -> Audit:
         )
     except KafkaError as error:
         raise Unavailable("Kafka", f"{type(error).__name__}: {error}") from error
-    except (RedisError, OSError) as error:
+    except REDIS_ERRORS as error:
         raise unavailable(error) from error
     finally:
         await consumer.stop()

@@ -8,10 +8,14 @@ from aiokafka.helpers import create_ssl_context
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException, RedisError
 
 from stream.settings import Settings
 
 RedisClient: TypeAlias = "redis.Redis | RedisCluster"
+
+REDIS_ERRORS = (RedisError, RedisClusterException, OSError)
+"""What a Redis client raises when Redis cannot be used; the cluster client's own exception is no RedisError."""
 
 
 def connect_redis(settings: Settings) -> RedisClient:

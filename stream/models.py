@@ -3,9 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from redis.exceptions import RedisError
-
-from stream.connections import RedisClient
+from stream.connections import REDIS_ERRORS, RedisClient
 from stream.errors import ConfigurationError, FanpulseError
 from stream.keys import Keys
 from stream.model import Model
@@ -77,7 +75,7 @@ class Models:
     async def _promoted(self) -> dict[str, str]:
         try:
             found = await self._redis.hgetall(self._keys.models)
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise unavailable(error) from error
         return {_text(name): _text(version) for name, version in found.items()}
 

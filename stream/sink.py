@@ -10,10 +10,10 @@ from typing import Literal
 
 import ormsgpack
 from faust.types import TP
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from stream.buckets import Settlement
-from stream.connections import RedisClient
+from stream.connections import REDIS_ERRORS, RedisClient
 from stream.errors import FenceMoved, Unavailable
 from stream.keys import Keys
 
@@ -35,7 +35,7 @@ class Sink:
         """First offset of `tp` not yet settled; None where there is no fence. Raises Unavailable."""
         try:
             value = await self._redis.hget(self._fence_key(tp), "next")
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise unavailable(error) from error
         return None if value is None else int(value)
 
@@ -43,7 +43,7 @@ class Sink:
         """Set the fence of `tp` to `start` unless it has one; return the fence. Raises Unavailable."""
         try:
             await self._redis.hsetnx(self._fence_key(tp), "next", start)
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise unavailable(error) from error
         fence = await self.fence(tp)
         if fence is None:
@@ -70,7 +70,7 @@ class Sink:
         )
         try:
             answer, fence = await self._run(self._fence_key(tp), packed)
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise unavailable(error) from error
         if answer == b"moved":
             raise FenceMoved(None if fence < 0 else fence)

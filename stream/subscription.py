@@ -10,9 +10,10 @@ from time import monotonic
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random_exponential
 
+from stream.connections import REDIS_ERRORS
 from stream.errors import ConfigurationError, Unavailable
 from stream.history import History
 from stream.keys import Keys
@@ -31,7 +32,7 @@ def answered() -> Iterator[None]:
         yield
     except (AuthenticationError, NoPermissionError) as error:
         raise ConfigurationError(f"Redis refuses this user: {error}") from error
-    except (RedisError, OSError) as error:
+    except REDIS_ERRORS as error:
         raise Unavailable("Redis", f"{type(error).__name__}: {error}") from error
 
 

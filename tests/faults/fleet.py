@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -105,6 +106,12 @@ class Fleet:
         running = [seat.process for seat in self._seats if seat.process and seat.process.poll() is None]
         return [psutil.Process(process.pid) for process in running]
 
+    def addresses(self) -> list[str]:
+        """Where the running ones serve their health, as their logs say."""
+        said = [seat.log.read_text(errors="replace") for seat in self._seats if seat.wanted]
+        found = [re.findall(r"health and metrics on (\S+)", log) for log in said]
+        return [places[-1] for places in found if places]
+
     def _start(self, seat: _Seat) -> None:
         with seat.log.open("ab") as log:
             seat.process = subprocess.Popen(
@@ -129,7 +136,7 @@ class Fleet:
             process.kill()
             process.wait()
         else:
-            if how == signal.SIGTERM and code != 0:
+            if how == signal.SIGTERM and code not in (0, -how):  # it may come before anyone handles it
                 self.exits.append(f"worker-{seat.number} exited with {code} at SIGTERM")
 
     async def _supervise(self) -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.plan import Fault
+from tests.faults.probe import probe
 from tests.faults.stage import PUBLISH_EVERY_S, Stage, staged
 from tests.faults.verifier import Verdict
 
@@ -27,11 +28,12 @@ class Outcome:
     recoveries_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     stuck: list[str] = field(default_factory=list)
     exits: list[str] = field(default_factory=list)
+    answers: Counter[str] = field(default_factory=Counter)  # of the workers' web ports
     verdict: Verdict = field(default_factory=Verdict)
 
     @property
     def ok(self) -> bool:
-        return not self.verdict.wrong and not self.stuck
+        return not self.verdict.wrong and not self.stuck and not self.answers["/metrics 500"]
 
 
 async def act(
@@ -42,6 +44,7 @@ async def act(
     async with staged(folder, seed=seed, rate=rate, command=command) as stage:
         begun = time.monotonic()
         traffic = asyncio.create_task(stage.traffic.run())
+        probing = asyncio.create_task(probe(stage.fleet, outcome.answers))
         await stage.watch.recovery_s(_WARM_UP_S)
         start = time.monotonic()
         await asyncio.gather(*(_strike(fault, start, stage, outcome) for fault in plan))
@@ -53,6 +56,7 @@ async def act(
             fences, ends = await stage.watch.settled(), await stage.watch.ends()
             outcome.stuck.append(f"not caught up at the end: fences {fences}, log ends {ends}")
         await asyncio.sleep(4 * PUBLISH_EVERY_S)  # the windows of the last settles
+        probing.cancel()
         await stage.fleet.stop()
         outcome.exits = stage.fleet.exits
         outcome.verdict = await stage.verifier.verify()

@@ -36,6 +36,8 @@ def show(console: Console, outcomes: dict[str, Outcome]) -> None:
         )
     console.print(results)
     for name, outcome in outcomes.items():
+        web = ", ".join(f"{answer}: {count}" for answer, count in sorted(outcome.answers.items()))
+        console.print(f"{name}: {outcome.seconds:.0f} s; web port: {web}", markup=False)
         for line in (*outcome.stuck, *outcome.exits):
             console.print(f"{name}: {line}", markup=False)
         for what, examples in outcome.verdict.examples.items():

@@ -19,3 +19,5 @@ async def test_nothing_is_lost_and_nothing_counted_twice_while_everything_breaks
     assert outcome.verdict.comments > 1000
     assert str(outcome.verdict).endswith("nothing lost, nothing counted twice")
     assert outcome.stuck == []
+    assert outcome.answers["/metrics 200"] > 0
+    assert outcome.answers["/metrics 500"] == 0

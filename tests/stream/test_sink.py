@@ -1,18 +1,21 @@
 """The fence table, on every Redis there is."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import pytest
 from faust.types import TP
 from redis.crc import key_slot
 
-from deploy.local import Redis
+from deploy.local import Redis, cluster, join
 from stream.buckets import Settlement
 from stream.connections import connect_redis
 from stream.errors import FenceMoved, Unavailable
 from stream.keys import Keys
 from stream.settings import Settings
 from stream.sink import Sink
+from tests.stream.deployment import until
 
 TOPIC = TP("comments", 3)
 ROOT = "fp:{comments:3}:"
@@ -171,3 +174,27 @@ def test_all_keys_of_a_partition_share_a_cluster_slot() -> None:
         keys.bucket("a:0:x"),
     ]
     assert {key_slot(name.encode()) for name in names} == {key_slot(b"comments:3")}
+
+
+async def test_a_cluster_that_is_wholly_away_is_unavailable_and_found_again(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(node) for node in cluster(tmp_path)]
+        await join(nodes)
+        client = connect_redis(Settings(redis_url=nodes[0].url, redis_cluster=True))
+        stack.push_async_callback(client.aclose)
+        sink = Sink(client, Keys(), events_kept=1000, minutes_kept_s=7320, hours_kept_s=691200)
+        assert await sink.open(TP("comments", 0), 7) == 7
+        for node in nodes:
+            await node.kill()
+        for _ in range(2):  # by the connection it has, and by one that it cannot make
+            with pytest.raises(Unavailable):
+                await sink.fence(TP("comments", 0))
+        for node in nodes:
+            await node.start()
+
+        async def is_found() -> bool:
+            with suppress(Unavailable):
+                return await sink.fence(TP("comments", 0)) == 7
+            return False
+
+        await until(is_found, what="the fence of a cluster that is back")
