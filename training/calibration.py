@@ -1,7 +1,8 @@
 """Makes probabilities mean what they say, and finds where to cut them; both on dev.
 
-A multiclass task gets one temperature (Guo et al., 2017). A multilabel one gets a temperature and a shift per label
-(Platt scaling), as balanced losses move each label's base rate. Thresholds then maximise each label's F1.
+A multiclass task gets one temperature (Guo et al., 2017). A multilabel one gets a temperature and a shift
+per label (Platt scaling), as balanced losses move each label's base rate. Thresholds then maximise each
+label's F1.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ class Calibration:
 
 
 def fit(logits: Array, targets: Array, task: Task) -> Calibration:
-    """Least negative log likelihood over the known targets, by L-BFGS; a label dev never says stays as it is."""
+    """Least negative log likelihood over the known targets, by L-BFGS; a label dev never says stays as it
+    is.
+    """
     rows = known(targets)
     x, y = torch.from_numpy(logits[rows]), torch.from_numpy(targets[rows])
     wide = len(task.labels) if task.kind == "multilabel" else 1

@@ -1,100 +1,116 @@
-"""The model card: what a version was trained on, how good it is by label, where it fails, how to make it again."""
+"""The model card: what a version was trained on, how good it is by label, where it fails, how to make it
+again.
+"""
 
 from collections.abc import Mapping
+from string import Template
 from typing import Any
 
-from training.recipe import Recipe
+from training.markdown import table
+from training.recipe import Recipe, Source
 
-LICENCE = (
-    "The sets are published for research, most without a licence; a model trained on them is for research use until "
-    "their owners say otherwise. No text of theirs is part of this folder."
-)
+CARD = Template("""# $model, version $version
+
+$about
+
+$sets
+
+Held-out rows, never trained on nor tuned on; train rows that nearly repeat them were left out where the list
+below says so. In a set with one label a text the prediction is the most probable of the labels that set
+knows; elsewhere it is every label above its threshold.
+
+## By label
+
+$labels
+
+## Calibration
+
+$calibration
+
+Expected calibration error on the held-out rows, 15 bins: over the single decisions of a multilabel task,
+over the winning class of the others. Temperatures and thresholds were fitted on dev.
+
+## Data and licences
+
+$data
+
+The sets are published for research, most without a licence: the model is for research use unless their owners
+agree to more. No text of theirs is part of this folder.
+
+## Known failures
+
+$failures
+
+## Size, speed, parity
+
+- model.onnx $megabytes MB, int8 `$int8`
+- $speed held-out texts per second with the tokenizer, by ONNX Runtime on the exporting machine;
+  `python -m training evaluate $recipe --exported FOLDER` measures it anew
+- fp32 graph against torch: at most $fp32 apart on $texts texts; int8 loses $lost points of macro-F1
+- batch neighbours move a score by at most $neighbours
+$everyday
+## Make it again
+
+    python -m training train $recipe && python -m training export $recipe
+""")
 
 
 def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
-    """Markdown. `figures` is the version's metrics.json."""
-    lines = [
-        f"# {recipe.export.model if recipe.export else recipe.name}, version {version}",
-        "",
-        recipe.about,
-        "",
-        "| set | task | rows | accuracy | macro-F1 |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for key, row in figures["test"].items():
-        task, source = key.split("/", 1)
-        lines.append(f"| {source} | {task} | {row['rows']} | {row['accuracy']:.4f} | {row['macro_f1']:.4f} |")
-    lines += [
-        "",
+    """Markdown; `figures` is the version's metrics.json. The recipe must have an [export] section."""
+    shipping = recipe.export
+    assert shipping is not None
+    test, parity, size = figures["test"], figures["parity"], figures["size"]
+    sets = (
         (
-            "Held-out rows, never trained on nor tuned on. In a set with one label a text the prediction is the most "
-            "probable of the labels that set knows; elsewhere every label above its threshold."
-        ),
-        "",
-        "## By label",
-        "",
-        "| set | label | precision | recall | F1 | rows |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for key, row in figures["test"].items():
-        for label, by in row["labels"].items():
-            lines.append(
-                f"| {key} | {label} | {by['precision']:.3f} | {by['recall']:.3f} | {by['f1']:.3f} | {by['rows']} |"
-            )
-    lines += ["", "## Calibration", "", "| task | ECE before | ECE after |", "| --- | --- | --- |"]
-    lines += [
-        f"| {task} | {ece['before']:.4f} | {ece['after']:.4f} |" for task, ece in figures["ece"].items()
-    ]
-    lines += [
-        "",
-        (
-            "Temperatures and thresholds were fitted on dev, the errors above are of the held-out rows. Per-label "
-            "decisions for `emotion`, the winning class for the others; 15 bins."
-        ),
-        "",
-        "## Data and licences",
-        "",
-        *(f"- {source.name} ({source.task or 'soft targets'}){_notes(source)}" for source in recipe.source),
-        "",
-        LICENCE,
-        "",
-        "## Known failures",
-        "",
-        (recipe.export.failures if recipe.export else "").strip(),
-        "",
-        "## Size and parity",
-        "",
-        f"- model.onnx {figures['size']['onnx_bytes'] / 1e6:.2f} MB, int8: {recipe.export.int8 if recipe.export else ''}",
-        (
-            f"- fp32 graph against torch: at most {figures['parity']['fp32']:.1e} apart on {figures['parity']['texts']} texts; "
-            f"int8 loses {100 * figures['parity']['int8_lost_macro_f1']:.2f} points of macro-F1"
-        ),
-        f"- batch neighbours move a score by at most {figures['parity']['neighbours']:.1e}",
-        (
-            f"- {figures['size']['texts_per_second']:.0f} held-out texts per second, tokenizer included, by ONNX Runtime on the "
-            "exporting machine; `python -m training evaluate RECIPE --exported FOLDER` measures it anew"
-        ),
-        *(
-            [f"- {figures['everyday']['right']} of 26 everyday sentences right (training/everyday.py)"]
-            if "everyday" in figures
-            else []
-        ),
-        "",
-        "## Make it again",
-        "",
-        f"    python -m training train {recipe.name} && python -m training export {recipe.name}",
-        "",
-    ]
-    return "\n".join(lines)
+            key.split("/")[1],
+            key.split("/")[0],
+            row["rows"],
+            f"{row['accuracy']:.4f}",
+            f"{row['macro_f1']:.4f}",
+        )
+        for key, row in test.items()
+    )
+    labels = (
+        (key, label, f"{by['precision']:.3f}", f"{by['recall']:.3f}", f"{by['f1']:.3f}", by["rows"])
+        for key, row in test.items()
+        for label, by in row["labels"].items()
+    )
+    errors = ((task, f"{ece['before']:.4f}", f"{ece['after']:.4f}") for task, ece in figures["ece"].items())
+    everyday = figures.get("everyday")
+    return CARD.substitute(
+        model=shipping.model,
+        version=version,
+        about=recipe.about,
+        recipe=recipe.name,
+        sets=table(("set", "task", "rows", "accuracy", "macro-F1"), sets),
+        labels=table(("task/set", "label", "precision", "recall", "F1", "rows"), labels),
+        calibration=table(("task", "before", "after"), errors),
+        data="\n".join(map(described, recipe.source)),
+        failures=shipping.failures.strip() or "None looked for.",
+        megabytes=f"{size['onnx_bytes'] / 1e6:.2f}",
+        int8=shipping.int8,
+        speed=round(size["texts_per_second"]),
+        fp32=f"{parity['fp32']:.0e}",
+        texts=parity["texts"],
+        lost=f"{100 * parity['int8_lost_macro_f1']:.2f}",
+        neighbours=f"{parity['neighbours']:.0e}",
+        everyday=f"- {everyday['right']} of 26 everyday sentences right (`training/everyday.py`)\n"
+        if everyday
+        else "",
+    )
 
 
-def _notes(source: Any) -> str:
-    notes = []
-    if source.mask_emoticons:
-        notes.append("bracketed emoticons removed, as they give the label away")
+def described(source: Source) -> str:
+    notes = [source.task or "soft targets of teachers"]
     if source.weak:
         notes.append(
-            f"weak labels: posts with one of {len(source.weak.words)} key words whose own label is not happy, against as "
-            f"many happy OCEMOTION posts without; the key words are hidden in {source.mask_share:.0%} of the texts"
+            f"weak labels: posts with one of {len(source.weak.words)} key words and not labelled happy, "
+            f"against as many happy ones without; the key words are hidden in {source.mask_share:.0%} of the texts"
         )
-    return ": " + "; ".join(notes) if notes else ""
+    if source.mask_emoticons:
+        notes.append("bracketed emoticons removed, as they give the label away")
+    if source.most:
+        notes.append(f"at most {source.most} rows")
+    if source.leaks != "stop":
+        notes.append(f"near copies of held-out rows {'dropped' if source.leaks == 'drop' else 'kept'}")
+    return f"- {source.name}: " + "; ".join(notes)

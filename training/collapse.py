@@ -1,4 +1,6 @@
-"""Notices, while a model trains, that it gives one class to nearly every row: a published polarity run did."""
+"""Notices, while a model trains, that it gives one class to nearly every row: a published polarity run
+did.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -16,7 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def collapsed(probabilities: Mapping[str, Array], rows: Rows, heads: Mapping[str, Task]) -> dict[str, float]:
-    """{"collapsed/<task>/<set>": share of the one class} for every set that a task has collapsed on; also logged."""
+    """{"collapsed/<task>/<set>": share of the one class} for every set that a task has collapsed on; also
+    logged.
+    """
     found: dict[str, float] = {}
     sources = np.asarray(rows.sources)
     for name, task in heads.items():

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sklearn.metrics import confusion_matrix
 
-from training import metrics, plots, rows
+from training import markdown, metrics, plots, rows
 from training.batches import EncodedRows
 from training.checkpoint import Checkpoint, load
 from training.everyday import everyday
@@ -32,7 +32,9 @@ def score(checkpoint: Checkpoint, texts: list[str]) -> dict[str, Array]:
 
 
 def evaluate(run: Path, split: str, exported: Path | None = None) -> dict[str, Any]:
-    """Writes `run/evaluation/<split>/` and returns its metrics.json; `exported` scores by that folder's ONNX."""
+    """Writes `run/evaluation/<split>/` and returns its metrics.json; `exported` scores by that folder's
+    ONNX.
+    """
     checkpoint = load(run / "model")
     part = rows.read(run / "data" / f"{split}.parquet", checkpoint.recipe.heads)
     graph = Exported(exported) if exported else None
@@ -71,13 +73,14 @@ def evaluate(run: Path, split: str, exported: Path | None = None) -> dict[str, A
 
 
 def by_label_table(table: dict[str, dict[str, Any]]) -> str:
-    lines = ["| task/set | label | precision | recall | F1 | rows |", "| --- | --- | --- | --- | --- | --- |"]
+    rows: list[tuple[Any, ...]] = []
     for key, row in table.items():
         for label, by in row["labels"].items():
-            figures = " | ".join(f"{by[name]:.4f}" for name in ("precision", "recall", "f1"))
-            lines.append(f"| {key} | {label} | {figures} | {by['rows']} |")
-        lines.append(f"| {key} | **macro** | | | {row['macro_f1']:.4f} | {row['rows']} |")
-    return "\n".join([*lines, ""])
+            rows.append(
+                (key, label, *(f"{by[name]:.4f}" for name in ("precision", "recall", "f1")), by["rows"])
+            )
+        rows.append((key, "**macro**", "", "", f"{row['macro_f1']:.4f}", row["rows"]))
+    return markdown.table(("task/set", "label", "precision", "recall", "F1", "rows"), rows) + "\n"
 
 
 def draw(
@@ -101,7 +104,9 @@ def draw(
 
 
 def write_predictions(part: Rows, found: dict[str, Array], path: Path) -> None:
-    """Text, set, and per task the targets and the probabilities: for error analysis, never for the repository."""
+    """Text, set, and per task the targets and the probabilities: for error analysis, never for the
+    repository.
+    """
     columns: dict[str, Any] = {"text": part.texts, "source": part.sources}
     for name, probabilities in found.items():
         columns[f"{name}_true"] = pa.array(list(part.targets[name]), pa.list_(pa.float32()))

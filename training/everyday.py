@@ -1,4 +1,6 @@
-"""26 everyday posts, 13 a side, written for this check: a polarity model that collapsed fails half of them."""
+"""26 everyday posts, 13 a side, written for this check: a polarity model that collapsed fails half of
+them.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,6 @@
-"""export: a trained checkpoint -> a version in a Triton model folder, once parity and the quality gate agree."""
+"""export: a trained checkpoint -> a version in a Triton model folder, once parity and the quality gate
+agree.
+"""
 
 import shutil
 import tempfile
@@ -50,7 +52,9 @@ def calibration_errors(checkpoint: Checkpoint, test: Rows) -> dict[str, dict[str
 def prove(
     checkpoint: Checkpoint, shipping: Shipping, folder: Path, splits: dict[str, Rows]
 ) -> dict[str, Any]:
-    """Writes model.onnx and tokenizer.json into `folder` and returns what was measured; raises ParityError."""
+    """Writes model.onnx and tokenizer.json into `folder` and returns what was measured; raises
+    ParityError.
+    """
     texts = splits["test"].texts[:: max(1, len(splits["test"]) // parity.TEXTS)][: parity.TEXTS]
     write_tokenizer(checkpoint, folder / "tokenizer.json")
     with tempfile.TemporaryDirectory() as aside:

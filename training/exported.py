@@ -1,4 +1,6 @@
-"""Runs an exported model folder as the Triton backend does: tokenizers, then ONNX Runtime, sorted by length in slices."""
+"""Runs an exported model folder as the Triton backend does: tokenizers, then ONNX Runtime, sorted by
+length in slices.
+"""
 
 from pathlib import Path
 from typing import Any

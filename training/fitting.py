@@ -1,4 +1,5 @@
-"""One fit by transformers' Trainer: arguments -> model -> loop -> best weights. It knows nothing of calibration.
+"""One fit by transformers' Trainer: arguments -> model -> loop -> best weights. It knows nothing of
+calibration.
 
 Started through accelerate's or torch's launcher it runs on several GPUs and machines, as Trainer does.
 """
@@ -107,7 +108,9 @@ class Fitter(Trainer):
 
 
 class MetricsFile(TrainerCallback):
-    """Every figure Trainer logs, one JSON object a line; a resumed run rewrites what came after its checkpoint."""
+    """Every figure Trainer logs, one JSON object a line; a resumed run rewrites what came after its
+    checkpoint.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -127,7 +130,9 @@ class MetricsFile(TrainerCallback):
 
 
 def dev_metrics(recipe: Recipe, dev: Rows) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Macro-F1 per task, their mean, and one figure `collapsed/<task>/<set>` for each set that gets one class."""
+    """Macro-F1 per task, their mean, and one figure `collapsed/<task>/<set>` for each set that gets one
+    class.
+    """
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
         outputs = prediction.predictions
@@ -169,7 +174,9 @@ def fit(
     resume: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Trainer:
-    """A fitted Trainer that holds the weights best on dev, LoRA merged in; `run` gets checkpoints and metrics."""
+    """A fitted Trainer that holds the weights best on dev, LoRA merged in; `run` gets checkpoints and
+    metrics.
+    """
     folder, log = run / f"checkpoints-{loss}", run / f"metrics-{loss}.jsonl"
     last = start(folder, recipe, resume=resume)
     if last is None:

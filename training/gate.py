@@ -1,4 +1,6 @@
-"""The quality gate between a checkpoint and triton_models: floors of the recipe, and the version it would replace."""
+"""The quality gate between a checkpoint and triton_models: floors of the recipe, and the version it would
+replace.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +23,9 @@ def above_floors(dev: Mapping[str, float], floors: Mapping[str, float]) -> None:
 def not_worse(
     new: Mapping[str, Mapping[str, Any]], old: Mapping[str, Mapping[str, Any]], version: int
 ) -> None:
-    """Both tables measured on the same rows; compares the mean macro-F1 over the sets both can be scored on."""
+    """Both tables measured on the same rows; compares the mean macro-F1 over the sets both can be scored
+    on.
+    """
     shared = [key for key in new if key in old]
     if not shared:
         return

@@ -1,8 +1,8 @@
 """Smaller graphs whose scores do not depend on a text's batch neighbours.
 
-`weights` stores embedding tables per row and matrices per column as int8 and computes in float. `static` quantizes
-activations too, with ranges fixed by calibration texts. Dynamic quantization is left out on purpose: it scales
-activations over the whole batch, so a text's scores shift with its neighbours.
+`weights` stores embedding tables per row and matrices per column as int8 and computes in float. `static`
+quantizes activations too, with ranges fixed by calibration texts. Dynamic quantization is left out on
+purpose: it scales activations over the whole batch, so a text's scores shift with its neighbours.
 """
 
 from collections.abc import Iterator, Sequence
@@ -108,7 +108,9 @@ class Calibrating(CalibrationDataReader):
 
 
 def quantize(source: Path, target: Path, kind: str, batches: Sequence[dict[str, Any]]) -> None:
-    """Writes `target`; `batches` are used by `static` alone. Weight-only int8 comes on top of it for the tables."""
+    """Writes `target`; `batches` are used by `static` alone. Weight-only int8 comes on top of it for the
+    tables.
+    """
     model = onnx.load(source)
     if kind == "static":
         ready = target.with_suffix(".ready.onnx")

@@ -54,8 +54,8 @@ MAPPINGS: Mapping[str, Mapping[str, str]] = {
         "surprise": "surprise", "fear": "anxiety", "none": "neutral",
     },
     "covid-weibo": {
-        "optimism": "expect", "anger": "anger", "disgust": "hate", "sadness": "sorrow", "surprise": "surprise",
-        "fear": "anxiety", "gratitude": "love",
+        "optimism": "expect", "anger": "anger", "disgust": "hate", "sadness": "sorrow",
+        "surprise": "surprise", "fear": "anxiety", "gratitude": "love",
     },
     "dair": {
         "sadness": "sorrow", "joy": "joy", "love": "love", "anger": "anger", "fear": "anxiety",

@@ -16,7 +16,9 @@ MOST_WEIGHT = 10.0  # a label of a handful of rows must not drown the others
 
 
 def label_weights(targets: Array, kind: Literal["multilabel", "multiclass"]) -> Array:
-    """Balanced weights, float32 [labels]: multilabel absent / present, multiclass rows / (labels * present)."""
+    """Balanced weights, float32 [labels]: multilabel absent / present, multiclass rows / (labels *
+    present).
+    """
     present = np.nansum(targets, axis=0)
     said = (~np.isnan(targets)).sum(axis=0)
     if kind == "multilabel":
@@ -49,7 +51,9 @@ def task_loss(
 
 
 def _choice(logits: Tensor, truth: Tensor, said: Tensor, kind: LossKind, weights: Tensor) -> Tensor:
-    """Cross entropy of each row [B] among the labels its set knows; several present labels share the target."""
+    """Cross entropy of each row [B] among the labels its set knows; several present labels share the
+    target.
+    """
     share = truth / truth.sum(dim=1, keepdim=True).clamp(min=1e-6)
     logs = torch.log_softmax(logits.masked_fill(~said, -1e4), dim=1)
     if kind == "balanced":

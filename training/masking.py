@@ -15,7 +15,9 @@ def without_emoticons(text: str) -> str:
 
 
 def without_words(texts: Iterable[str], words: Iterable[str], *, share: float, seed: int) -> list[str]:
-    """Replaces every occurrence of `words` by one mask character in `share` of the texts, chosen by `seed`."""
+    """Replaces every occurrence of `words` by one mask character in `share` of the texts, chosen by
+    `seed`.
+    """
     pattern = re.compile("|".join(sorted(map(re.escape, words), key=len, reverse=True)))
     random = np.random.default_rng(seed)
     return [pattern.sub("某", text) if random.random() < share else text for text in texts]

@@ -27,7 +27,9 @@ def probabilities(logits: Array, task: Task) -> Array:
 
 
 def one_label(targets: Array) -> bool:
-    """Whether every row of a set carries exactly one hard label: then its prediction is the best known label."""
+    """Whether every row of a set carries exactly one hard label: then its prediction is the best known
+    label.
+    """
     return bool(
         (np.nansum(targets, axis=1) == 1).all() and np.isin(targets[~np.isnan(targets)], (0, 1)).all()
     )
@@ -89,7 +91,9 @@ def by_source(
 
 
 def overall(table: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Macro-F1 per task (mean over its sources) and `score`, the mean over tasks: what the best checkpoint is by."""
+    """Macro-F1 per task (mean over its sources) and `score`, the mean over tasks: what the best checkpoint
+    is by.
+    """
     tasks: dict[str, list[float]] = {}
     for key, figures in table.items():
         tasks.setdefault(key.split("/")[0], []).append(figures["macro_f1"])
@@ -98,7 +102,9 @@ def overall(table: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def calibration_error(probabilities_: Array, targets: Array, task: Task) -> float:
-    """Expected calibration error: over the known (row, label) decisions, or over the winning class of each row."""
+    """Expected calibration error: over the known (row, label) decisions, or over the winning class of each
+    row.
+    """
     if task.kind == "multilabel":
         said = ~np.isnan(targets)
         confidence, right = probabilities_[said], targets[said]

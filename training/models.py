@@ -1,7 +1,7 @@
 """One encoder, several heads, one embedding: the module that Trainer trains and `export` traces.
 
-The encoder is any `transformers` model called as `encoder(input_ids, attention_mask)`; the module knows nothing of
-tokenizers, files or metrics.
+The encoder is any `transformers` model called as `encoder(input_ids, attention_mask)`; the module knows
+nothing of tokenizers, files or metrics.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,9 @@ Pooling = Literal["mean", "first", "pooled"]
 
 
 class Classifier(nn.Module):
-    """ids and mask, int64 [B,T] -> {"logits": {task: float [B, labels]}, "embedding": float [B,D] of unit length}."""
+    """ids and mask, int64 [B,T] -> {"logits": {task: float [B, labels]}, "embedding": float [B,D] of unit
+    length}.
+    """
 
     def __init__(
         self,
@@ -58,7 +60,9 @@ class Classifier(nn.Module):
         return (hidden * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **targets: Tensor) -> dict[str, Any]:
-        """With targets per task (float [B, labels], NaN unknown) there is also a `loss`, the sum over tasks."""
+        """With targets per task (float [B, labels], NaN unknown) there is also a `loss`, the sum over
+        tasks.
+        """
         vector = self.embed(input_ids, attention_mask)
         logits = {name: head(self.dropout(vector)) for name, head in self.heads.items()}
         output: dict[str, Any] = {"logits": logits, "embedding": functional.normalize(vector, dim=-1)}

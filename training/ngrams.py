@@ -1,8 +1,9 @@
-"""A small encoder without attention: hashed character n-grams, summed per position; `AutoModel` builds and loads it.
+"""A small encoder without attention: hashed character n-grams, summed per position; `AutoModel` builds and
+loads it.
 
-It knows nothing of labels. At each position stand the embeddings of the n-grams (1 to `orders` characters) that
-start there, after fastText's hashing trick (Bojanowski et al., 2017, "Enriching Word Vectors with Subword
-Information").
+It knows nothing of labels. At each position stand the embeddings of the n-grams (1 to `orders` characters)
+that start there, after fastText's hashing trick (Bojanowski et al., 2017, "Enriching Word Vectors with
+Subword Information").
 """
 
 from collections import Counter
@@ -52,7 +53,9 @@ class NgramEncoder(PreTrainedModel):
             nn.init.normal_(module.weight, std=0.2)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> BaseModelOutputWithPooling:
-        """int64 [B,T] and its 0/1 mask -> hidden [B,T,H]; an n-gram that reaches into the padding counts as none."""
+        """int64 [B,T] and its 0/1 mask -> hidden [B,T,H]; an n-gram that reaches into the padding counts
+        as none.
+        """
         length, reach = input_ids.shape[1], self.config.orders - 1
         ids = nn.functional.pad(input_ids, (0, reach))
         present = nn.functional.pad(attention_mask, (0, reach)).to(self.characters.weight.dtype).unsqueeze(-1)

@@ -1,4 +1,6 @@
-"""Proof that what ships is what was trained: tokens, fp32 scores, int8 scores, and no influence of neighbours."""
+"""Proof that what ships is what was trained: tokens, fp32 scores, int8 scores, and no influence of
+neighbours.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +23,9 @@ INT8_LOSS = 0.005  # macro-F1
 
 
 def tokens(checkpoint: Checkpoint, exported: Exported, texts: list[str]) -> None:
-    """Raises ParityError at the first text whose ids differ between training's tokenizer and the exported one."""
+    """Raises ParityError at the first text whose ids differ between training's tokenizer and the exported
+    one.
+    """
     ours = checkpoint.tokenizer(texts, truncation=True, max_length=checkpoint.recipe.encoder.max_tokens)[
         "input_ids"
     ]
@@ -31,7 +35,9 @@ def tokens(checkpoint: Checkpoint, exported: Exported, texts: list[str]) -> None
 
 
 def fp32(checkpoint: Checkpoint, exported: Exported, texts: list[str]) -> float:
-    """Greatest difference between torch and the fp32 graph over all outputs; ParityError beyond the tolerance."""
+    """Greatest difference between torch and the fp32 graph over all outputs; ParityError beyond the
+    tolerance.
+    """
     scorer, collate = (
         Scorer(checkpoint.model, checkpoint.calibration),
         Collator(checkpoint.tokenizer.pad_token_id or 0),

@@ -1,4 +1,6 @@
-"""prepare: read every source of a recipe, hide what leaks, split, report, and write train, dev and test as rows."""
+"""prepare: read every source of a recipe, hide what leaks, split, report, and write train, dev and test as
+rows.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -39,7 +41,9 @@ def read_source(source: Source, file: str, data: Path, seed: int) -> Rows:
 
 
 def split_source(source: Source, data: Path, seed: int) -> dict[str, Rows]:
-    """Test is taken first, then dev of what is left, both stratified by label and drawn with the recipe's seed."""
+    """Test is taken first, then dev of what is left, both stratified by label and drawn with the recipe's
+    seed.
+    """
     train = read_source(source, source.train, data, seed)
     parts: dict[str, Rows] = {}
     for split, origin in (("test", source.test), ("dev", source.dev)):
@@ -89,7 +93,8 @@ def assemble(recipe: Recipe, data: Path) -> dict[str, Rows]:
 
 
 def prepare(recipe: Recipe, data: Path, run: Path) -> Splits:
-    """Writes `run/data/` (splits as Parquet, `report.json`, `sources.json` with a SHA-256 a file) and `report.md`.
+    """Writes `run/data/` (splits as Parquet, `report.json`, `sources.json` with a SHA-256 a file) and
+    `report.md`.
 
     Raises DataError for a file that cannot be read as its recipe says, LeakError for copies across splits.
     """

@@ -1,4 +1,6 @@
-"""Published formats into rows: each reader yields (line, text, raw labels); what a label means is the mapping's affair."""
+"""Published formats into rows: each reader yields (line, text, raw labels); what a label means is the
+mapping's affair.
+"""
 
 import csv
 import json
@@ -64,7 +66,7 @@ def delimited(path: Path, columns: Columns) -> Iterator[Record]:
     reader = csv.DictReader(read_text(path, columns.encoding).splitlines(keepends=True), delimiter=delimiter)
     _require(path, columns, reader.fieldnames or ())
     for row in reader:
-        if row[columns.text] is None or None in row:
+        if None in row or any(row[name] is None for name in (columns.text, columns.labels[0])):
             raise DataError(
                 path, f"does not have {len(reader.fieldnames or ())} fields", line=reader.line_num
             )

@@ -1,4 +1,6 @@
-"""A recipe: a small TOML file naming data, tasks, encoder and schedule; every value can be overridden by `--set`."""
+"""A recipe: a small TOML file naming data, tasks, encoder and schedule; every value can be overridden by
+`--set`.
+"""
 
 import tomllib
 from pathlib import Path
@@ -28,7 +30,9 @@ class Weak(Section):
 
 
 class Source(Section):
-    """One published set. `dev` and `test` are files of their own, or shares of `train` split off with the seed."""
+    """One published set. `dev` and `test` are files of their own, or shares of `train` split off with the
+    seed.
+    """
 
     name: str
     train: str

@@ -1,7 +1,8 @@
 """What is in the data before a model sees it: counts, lengths, repeats within and across splits, give-aways.
 
-Texts are compared after removing what reposts change (case, spaces, punctuation, links, mentions). Near copies are
-found by MinHash (Broder, 1997) over character 4-grams and confirmed by their true Jaccard similarity.
+Texts are compared after removing what reposts change (case, spaces, punctuation, links, mentions). Near
+copies are found by MinHash (Broder, 1997) over character 4-grams and confirmed by their true Jaccard
+similarity.
 """
 
 import re
@@ -15,6 +16,7 @@ from datasketch import MinHash, MinHashLSH
 
 from training.errors import LeakError
 from training.labels import Task
+from training.markdown import table
 from training.masking import EMOTICON
 from training.recipe import Source
 from training.rows import Rows, known
@@ -74,15 +76,17 @@ def _sketches(texts: Sequence[str]) -> Iterable[tuple[int, MinHash]]:
 def settle_leaks(
     splits: Mapping[str, Rows], sources: Sequence[Source], found: Sequence[Copy]
 ) -> dict[str, Rows]:
-    """Drops train rows of the sources that say so; raises LeakError naming those that neither drop nor allow."""
+    """Drops train rows of the sources that say so; raises LeakError naming those that neither drop nor
+    allow.
+    """
     policy = {source.name: source.leaks for source in sources}
     leaking = Counter(splits["train"].sources[copy.train] for copy in found)
     stopping = {name: count for name, count in leaking.items() if policy[name] == "stop"}
     if stopping:
         names = ", ".join(f"{name} ({count} rows)" for name, count in stopping.items())
         raise LeakError(
-            f"train rows nearly repeat held-out ones in {names}; remove them with --set source.NAME.leaks=drop, "
-            f"or keep them knowingly with --set source.NAME.leaks=allow"
+            f"train rows nearly repeat held-out ones in {names}; remove them with "
+            "--set source.NAME.leaks=drop, or keep them knowingly with --set source.NAME.leaks=allow"
         )
     gone = {copy.train for copy in found if policy[splits["train"].sources[copy.train]] == "drop"}
     return {
@@ -112,22 +116,22 @@ def giveaways(rows: Rows, name: str, task: Task) -> dict[str, Any]:
 
 def report(splits: Mapping[str, Rows], found: Sequence[Copy], heads: Mapping[str, Task]) -> dict[str, Any]:
     """JSON-ready: per split and source rows, lengths in characters, repeats and label counts; then leaks."""
-    table: dict[str, Any] = {"rows": {}, "give_aways": {}}
+    page: dict[str, Any] = {"rows": {}, "give_aways": {}}
     for split, rows in splits.items():
-        table["rows"][split] = {name: _describe(rows.of(name), heads) for name in sorted(set(rows.sources))}
+        page["rows"][split] = {name: _describe(rows.of(name), heads) for name in sorted(set(rows.sources))}
     for name, task in heads.items():
         telling = giveaways(splits["train"], name, task)
         if telling["tokens"]:
-            table["give_aways"][name] = telling
+            page["give_aways"][name] = telling
     pairs = Counter(
         (splits["train"].sources[copy.train], copy.split, splits[copy.split].sources[copy.held_out])
         for copy in found
     )
-    table["near_copies"] = [
+    page["near_copies"] = [
         {"train": train, "split": split, "of": of, "rows": count}
         for (train, split, of), count in pairs.most_common()
     ]
-    return table
+    return page
 
 
 def _describe(rows: Rows, heads: Mapping[str, Task]) -> dict[str, Any]:
@@ -151,36 +155,31 @@ def _describe(rows: Rows, heads: Mapping[str, Task]) -> dict[str, Any]:
     }
 
 
-def markdown(table: Mapping[str, Any]) -> str:
-    lines = [
-        "# Data report",
-        "",
-        "| split | set | rows | repeated | median length | labels |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for split, sources in table["rows"].items():
-        for name, row in sources.items():
-            labels = "; ".join(
-                f"{k}: " + ", ".join(f"{a} {b}" for a, b in v.items()) for k, v in row["labels"].items()
-            )
-            lines.append(
-                f"| {split} | {name} | {row['rows']} | {row['repeated']} | {row['characters']['median']} | {labels} |"
-            )
-    lines += [
-        "",
-        "## Near copies across splits",
-        "",
-        "| train set | repeats | of set | train rows |",
-        "| --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {leak['train']} | {leak['split']} | {leak['of']} | {leak['rows']} |"
-        for leak in table["near_copies"]
-    ]
-    lines += ["", "## Give-aways", ""]
-    for task, telling in table["give_aways"].items():
-        lines.append(
-            f"- {task}: {len(telling['tokens'])} bracketed emoticons name the label in {telling['share_of_rows']:.1%} of rows; "
-            "mask them with mask_emoticons"
-        )
-    return "\n".join([*lines, ""])
+def markdown(found: Mapping[str, Any]) -> str:
+    """The report as a page."""
+    sets = (
+        (split, name, row["rows"], row["repeated"], row["characters"]["median"], _counts(row["labels"]))
+        for split, sources in found["rows"].items()
+        for name, row in sources.items()
+    )
+    leaks = ((leak["train"], leak["split"], leak["of"], leak["rows"]) for leak in found["near_copies"])
+    telling = (
+        (task, len(what["tokens"]), f"{what['share_of_rows']:.1%}")
+        for task, what in found["give_aways"].items()
+    )
+    return "\n\n".join(
+        [
+            "# Data report",
+            table(("split", "set", "rows", "repeated", "median length", "labels"), sets),
+            "## Near copies across splits",
+            table(("train set", "repeats", "of set", "train rows"), leaks),
+            "## Bracketed emoticons that name the label (`mask_emoticons` removes them)",
+            table(("task", "emoticons", "rows that have one"), telling) + "\n",
+        ]
+    )
+
+
+def _counts(labels: Mapping[str, Mapping[str, int]]) -> str:
+    return "; ".join(
+        f"{task}: " + ", ".join(f"{k} {n}" for k, n in of.items()) for task, of in labels.items()
+    )

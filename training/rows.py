@@ -1,7 +1,9 @@
-"""The one schema: texts, where each came from, and per task a target for every label or NaN where its set says nothing.
+"""The one schema: texts, where each came from, and per task a target for every label or NaN where its set
+says nothing.
 
-A target is a probability, so hard labels (0 and 1) and a teacher's soft ones are the same thing. The mask is not
-stored: it is `isnan`. On disk a table of rows is Parquet: `text`, `source`, and one list column per task.
+A target is a probability, so hard labels (0 and 1) and a teacher's soft ones are the same thing. The mask
+is not stored: it is `isnan`. On disk a table of rows is Parquet: `text`, `source`, and one list column per
+task.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -61,7 +61,8 @@ def tune(
 def train(
     recipe: Recipe, splits: Splits, run: Path, fingerprints: dict[str, str], *, resume: bool = False
 ) -> Path:
-    """Fits with each loss the recipe lists, keeps the best on dev, calibrates, writes and returns `run/model`.
+    """Fits with each loss the recipe lists, keeps the best on dev, calibrates, writes and returns
+    `run/model`.
 
     Raises CheckpointError on a resume from another recipe's checkpoints.
     """

@@ -1,6 +1,8 @@
-"""Weak labels for lovelorn: posts that say a key word and are not labelled happy, against happy ones that say none.
+"""Weak labels for lovelorn: posts that say a key word and are not labelled happy, against happy ones that
+say none.
 
-Half of the texts should have their key words hidden afterwards (`mask_words`), or a model learns the list alone.
+Half of the texts should have their key words hidden afterwards (`mask_words`), or a model learns the list
+alone.
 """
 
 from collections.abc import Iterator, Sequence

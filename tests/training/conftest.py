@@ -2,11 +2,15 @@
 
 import csv
 import itertools
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may need a network
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 WHO = ("我", "室友", "妈妈", "老板", "隔壁的小孩", "前排粉丝", "弟弟", "班长")
 WHEN = ("今天", "昨晚", "刚刚", "上周末", "早上", "散场以后", "放学路上", "下雨的时候")
