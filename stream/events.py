@@ -164,8 +164,9 @@ def negativity(task: Task, probabilities: Sequence[float]) -> float:
     each other, so theirs add up.
     """
     negative = [probabilities[at] for at in task.negative_at]
-    if task.kind == "multilabel":
-        present = 1 - prod([1 - probability for probability in negative])
-    else:
-        present = min(sum(negative), 1.0)
+    present = (
+        1 - prod([1 - probability for probability in negative])
+        if task.kind == "multilabel"
+        else min(sum(negative), 1.0)
+    )
     return round(present * 1e6) / 1e6  # round(present, 6), in a third of the time

@@ -24,7 +24,8 @@ def test_every_recipe_of_the_package_is_valid_and_named_after_its_file(path: Pat
 
 def test_every_value_can_be_overridden(tiny: Path) -> None:
     changed = recipes.load(
-        str(tiny), ["train.epochs=2", "source.moods.leaks=drop", "encoder.name=hfl/rbt3", 'train.loss=["focal"]']
+        str(tiny),
+        ["train.epochs=2", "source.moods.leaks=drop", "encoder.name=hfl/rbt3", 'train.loss=["focal"]'],
     )
     assert (changed.train.epochs, changed.source[1].leaks) == (2, "drop")
     assert (changed.encoder.name, changed.train.loss) == ("hfl/rbt3", ("focal",))
@@ -53,7 +54,13 @@ def test_an_unknown_recipe_lists_those_there_are() -> None:
 def test_the_published_polarity_recipe_has_the_published_settings() -> None:
     recipe = recipes.load("weibo-polarity")
     schedule = recipe.train
-    assert (schedule.epochs, schedule.batch, schedule.rate, schedule.warmup, schedule.decay) == (5, 64, 2e-5, 0.1, 0.01)
+    assert (schedule.epochs, schedule.batch, schedule.rate, schedule.warmup, schedule.decay) == (
+        5,
+        64,
+        2e-5,
+        0.1,
+        0.01,
+    )
     assert (schedule.precision, schedule.every, schedule.patience) == ("fp16", 200, 3)
     assert (schedule.best_by, recipe.seed, recipe.source[0].test) == ("sentiment.macro_f1", 42, 0.2)
 
@@ -88,7 +95,9 @@ def test_prepare_splits_by_share_and_reports(tiny: Path, tmp_path: Path) -> None
     recipe = recipes.load(str(tiny))
     splits = prepare(recipe, tmp_path, tmp_path / "run")
     assert [len(splits[split].of("feelings")) for split in ("train", "dev", "test")] == [192, 48, 60]
-    assert not set(splits["train"].texts) & set(splits["test"].of("feelings").texts) - set(splits["train"].of("moods").texts)
+    assert not set(splits["train"].texts) & set(splits["test"].of("feelings").texts) - set(
+        splits["train"].of("moods").texts
+    )
     again = prepared(recipe, tmp_path / "run")
     assert again["test"].texts == splits["test"].texts
     assert "| train | feelings | 192 |" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")

@@ -72,7 +72,9 @@ def test_a_prediction_is_the_best_label_among_those_the_set_knows() -> None:
 def test_temperature_takes_overconfidence_back() -> None:
     random = np.random.default_rng(1)
     truth = random.integers(0, 2, 4000)
-    honest = np.stack([np.zeros(4000), random.normal(0, 1, 4000) + 2 * truth - 1], axis=1).astype(np.float32) * 2
+    honest = (
+        np.stack([np.zeros(4000), random.normal(0, 1, 4000) + 2 * truth - 1], axis=1).astype(np.float32) * 2
+    )
     targets = np.eye(2, dtype=np.float32)[truth]
     fit = calibration.fit(honest * 5, targets, SENTIMENT)
     before = metrics.calibration_error(metrics.softmax(honest * 5), targets, SENTIMENT)

@@ -52,7 +52,10 @@ def test_dair_emotion_is_read_by_number_and_by_name(tmp_path: Path) -> None:
     path.write_text('{"text": "i feel fine", "label": 1}\n{"text": "i miss you", "label": "sadness"}\n')
     records = read(path)
     rows = readers.to_rows(records, path, "dair", "emotion-en", TASKS["emotion-en"], MAPPINGS["dair"])
-    assert [TASKS["emotion-en"].labels[row.argmax()] for row in rows.targets["emotion-en"]] == ["joy", "sorrow"]
+    assert [TASKS["emotion-en"].labels[row.argmax()] for row in rows.targets["emotion-en"]] == [
+        "joy",
+        "sorrow",
+    ]
 
 
 def test_parquet_with_a_second_label_column_gives_two_labels(tmp_path: Path) -> None:
@@ -81,11 +84,20 @@ def test_ren_cecps_sentences_carry_every_emotion_of_some_intensity_or_neutral(tm
 def test_a_set_that_never_says_a_label_leaves_it_unknown(tmp_path: Path) -> None:
     rows = emotions(tmp_path, [Record(1, "气", ("angry",)), Record(2, "乐", ("happy",))], "smp2020")
     unknown = np.isnan(rows.targets["emotion"]).all(axis=0)
-    assert {label for label, gone in zip(EMOTION.labels, unknown, strict=True) if gone} == {"expect", "hate", "love"}
+    assert {label for label, gone in zip(EMOTION.labels, unknown, strict=True) if gone} == {
+        "expect",
+        "hate",
+        "love",
+    }
 
 
 def test_empty_and_repeated_texts_are_dropped(tmp_path: Path) -> None:
-    records = [Record(1, "气", ("angry",)), Record(2, " ", ("sad",)), Record(3, "气", ("sad",)), Record(4, "乐", ("happy",))]
+    records = [
+        Record(1, "气", ("angry",)),
+        Record(2, " ", ("sad",)),
+        Record(3, "气", ("sad",)),
+        Record(4, "乐", ("happy",)),
+    ]
     assert emotions(tmp_path, records, "smp2020").texts == ["气", "乐"]
 
 

@@ -42,7 +42,7 @@ class Interrupt(TrainerCallback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == self.step:
             raise KeyboardInterrupt
 
@@ -60,7 +60,9 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tiny: Path, tmp_path: Path) 
     assert steps == [json.loads(line)["step"] for line in (tmp_path / "one" / "metrics-plain.jsonl").open()]
 
 
-def test_a_checkpoint_of_another_recipe_is_refused_and_the_difference_named(tiny: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_recipe_is_refused_and_the_difference_named(
+    tiny: Path, tmp_path: Path
+) -> None:
     recipe = recipes.load(str(tiny), ["train.every=5"])
     splits = prepare(recipe, tmp_path, tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
@@ -109,7 +111,9 @@ def test_any_hugging_face_encoder_is_fine_tuned_with_lora_and_saved_without_it(
 ) -> None:
     encoder = [f"encoder.name={tiny_bert}", "encoder.lora.rank=4", "encoder.pooling=first", "train.epochs=1"]
     text = tiny.read_text(encoding="utf-8")
-    tiny.write_text("\n".join(line for line in text.splitlines() if not line.startswith("config")), encoding="utf-8")
+    tiny.write_text(
+        "\n".join(line for line in text.splitlines() if not line.startswith("config")), encoding="utf-8"
+    )
     recipe = recipes.load(str(tiny), encoder)
     splits = prepare(recipe, tmp_path, tmp_path / "run")
     before, _ = fitting.build(recipe, [])
@@ -120,13 +124,18 @@ def test_any_hugging_face_encoder_is_fine_tuned_with_lora_and_saved_without_it(
     base = BertModel.from_pretrained(tiny_bert)
     kept, tuned = (m.embeddings.word_embeddings.weight for m in (base, made.model.encoder))
     torch.testing.assert_close(kept, tuned)
-    moved = base.encoder.layer[0].attention.self.query.weight - made.model.encoder.encoder.layer[0].attention.self.query.weight
+    moved = (
+        base.encoder.layer[0].attention.self.query.weight
+        - made.model.encoder.encoder.layer[0].attention.self.query.weight
+    )
     assert moved.abs().max() > 0
 
 
 def test_an_encoder_that_is_not_there_is_named(tiny: Path) -> None:
     text = tiny.read_text(encoding="utf-8")
-    tiny.write_text("\n".join(line for line in text.splitlines() if not line.startswith("config")), encoding="utf-8")
+    tiny.write_text(
+        "\n".join(line for line in text.splitlines() if not line.startswith("config")), encoding="utf-8"
+    )
     with pytest.raises(RecipeError, match="nowhere/no-model"):
         fitting.build(recipes.load(str(tiny), ["encoder.name=nowhere/no-model"]), [])
 
