@@ -2,9 +2,24 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY = CollectorRegistry()
+
+
+class BulkHistogram(Histogram):
+    """A histogram that takes a batch's values at once: one call each would cost more than scoring from cache."""
+
+    def observe_all(self, values: NDArray[np.float64]) -> None:
+        """Count every one of `values`, as `observe` would."""
+        found = np.searchsorted(self._upper_bounds, values, side="left")
+        for place, count in enumerate(np.bincount(found, minlength=len(self._upper_bounds)).tolist()):
+            if count:
+                self._buckets[place].inc(count)
+        self._sum.inc(float(values.sum()))
+
 
 _STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SIZE_BUCKETS = (1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -38,7 +53,7 @@ STAGE_SECONDS = Histogram(
     buckets=_STAGE_BUCKETS,
     registry=REGISTRY,
 )
-FRESHNESS_SECONDS = Histogram(
+FRESHNESS_SECONDS = BulkHistogram(
     "fanpulse_freshness_seconds",
     "From the record's Kafka timestamp to readable in Redis, one observation a comment.",
     buckets=_STAGE_BUCKETS,
@@ -62,7 +77,7 @@ REFUSED = Counter(
     registry=REGISTRY,
 )
 FENCE_MOVED = Counter("fanpulse_fence_moved", "Seeks back to the fence.", ["partition"], registry=REGISTRY)
-SCORE = Histogram(
+SCORE = BulkHistogram(
     "fanpulse_score",
     "Probabilities by label, one observation a text.",
     ["model", "version", "task", "label"],

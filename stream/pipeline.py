@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import numpy as np
 from aiokafka import ConsumerRecord
 
 from stream import metrics
@@ -86,7 +87,7 @@ class Pipeline:
             len(scored),
             len(letters),
             (ended - started) * 1000,
-            ",".join(sorted({str(model) for *_, model in scored})),
+            ",".join(sorted(map(str, {model for *_, model in scored}))),
         )
 
     def _decode(self, records: Sequence[ConsumerRecord]) -> tuple[list[Readable], list[DeadLetter]]:
@@ -172,5 +173,5 @@ def _observe(batch: Batch, answer: str, ended: float) -> None:
         return
     metrics.SETTLED.labels(partition).inc(batch.end - batch.position)
     metrics.BATCH_RECORDS.observe(len(batch.records))
-    for record in batch.records:
-        metrics.FRESHNESS_SECONDS.observe(max(0.0, ended - record.timestamp / 1000))
+    ages_s = ended - np.array([record.timestamp for record in batch.records]) / 1000
+    metrics.FRESHNESS_SECONDS.observe_all(np.maximum(ages_s, 0.0))

@@ -225,7 +225,6 @@ def _unavailable(error: InferenceServerException) -> Unavailable:
 def _observe(model: Model, scores: Sequence[Scores]) -> None:
     metrics.SCORED.labels(model.name, model.version).inc(len(scores))
     for task in model.tasks:
-        for position, label in enumerate(task.labels):
-            histogram = metrics.SCORE.labels(model.name, model.version, task.name, label)
-            for one in scores:
-                histogram.observe(one[task.name][position])
+        columns = np.array([one[task.name] for one in scores]).T
+        for label, column in zip(task.labels, columns, strict=True):
+            metrics.SCORE.labels(model.name, model.version, task.name, label).observe_all(column)
