@@ -5,14 +5,9 @@ import signal
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-from stream.settings import Settings
-
-if TYPE_CHECKING:
-    from stream.client import Fanpulse
 
 app = typer.Typer(help="Warn when a community turns.", no_args_is_help=True)
 
@@ -27,12 +22,13 @@ def run_service(rules: RulesFile = _DEFAULT_RULES) -> None:
     """Judge every minute and send alerts, until SIGTERM. Start as many replicas as you like: one leads."""
     from stream.alerts.service import Service
     from stream.cli import load_settings, log_to_stderr, run
+    from stream.client import Fanpulse
 
     settings = load_settings()
     log_to_stderr(settings)
 
     async def serve() -> None:
-        async with _connect(settings) as fp:
+        async with Fanpulse.of(settings) as fp:
             service = asyncio.create_task(Service(fp, rules).run())
             for name in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(name, service.cancel)
@@ -66,11 +62,12 @@ def list_alerts() -> None:
 
     from stream.alerts.store import Store
     from stream.cli import load_settings, run
+    from stream.client import Fanpulse
 
     settings = load_settings()
 
     async def show() -> None:
-        async with _connect(settings) as fp:
+        async with Fanpulse.of(settings) as fp:
             store = Store(fp.redis, fp.keys)
             status, tracks = await store.status(), await store.tracks()
         table = Table("state", "rule", "community", "since (UTC)", "")
@@ -98,11 +95,12 @@ def dead(
     """Show alerts that a channel never took, with the last error."""
     from stream.alerts.store import Store
     from stream.cli import load_settings, run
+    from stream.client import Fanpulse
 
     settings = load_settings()
 
     async def show() -> None:
-        async with _connect(settings) as fp:
+        async with Fanpulse.of(settings) as fp:
             store = Store(fp.redis, fp.keys)
             for message in await store.dead():
                 typer.echo(f"{message.channel}: {message.alert.key}: {message.error}")
@@ -133,6 +131,7 @@ def backtest(
     from stream.alerts.watch import history
     from stream.buckets import MINUTE
     from stream.cli import fail, load_settings, run
+    from stream.client import Fanpulse
     from stream.errors import ConfigurationError
     from stream.storyline import COMMUNITIES
 
@@ -157,7 +156,7 @@ def backtest(
     settings = load_settings()
 
     async def read() -> None:
-        async with _connect(settings) as fp:
+        async with Fanpulse.of(settings) as fp:
             known = await history(fp, start, end)
         minutes = range(start, end, MINUTE)
         told = [one for name, series in known.items() for one in replay(watched, name, series, minutes)]
@@ -168,20 +167,6 @@ def backtest(
             report.write_charts(plot, known, minutes, told)
 
     run(read())
-
-
-def _connect(settings: Settings) -> "Fanpulse":
-    from stream.client import Fanpulse
-
-    options = {"ssl_ca_certs": str(settings.redis_ca_file)} if settings.redis_ca_file else {}
-    return Fanpulse(
-        settings.redis_url.get_secret_value(),
-        topic=settings.comments_topic,
-        prefix=settings.redis_prefix,
-        cluster=settings.redis_cluster,
-        timeout_s=settings.redis_timeout_s,
-        **options,
-    )
 
 
 def _minute(seconds: str) -> str:

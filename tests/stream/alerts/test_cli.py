@@ -7,10 +7,10 @@ from typer.testing import CliRunner, Result
 
 from deploy.local import Redis
 from stream.alerts.alert import Alert
+from stream.alerts.cli import app
 from stream.alerts.leader import Lease
 from stream.alerts.service import Service
 from stream.alerts.store import Changes, Store
-from stream.cli import app
 from stream.client import Fanpulse
 from tests.stream.alerts.examples import rules_file
 from tests.stream.alerts.town import Clock, Town
@@ -20,7 +20,7 @@ RULES = '[[rule]]\nname = "turning"\nkind = "shift"\n'
 
 
 def fanpulse(*words: str) -> Result:
-    return CliRunner().invoke(app, ["alerts", *words])
+    return CliRunner().invoke(app, words)
 
 
 def test_check_lists_good_rules_and_names_what_is_wrong_with_bad_ones(tmp_path: Path):

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from stream.alerts.cli import app
 from stream.alerts.rules import DEFAULT_RULES, load
 from stream.alerts.trial import JUDGED, attempt, draw, turns_of
-from stream.cli import app
 from stream.storyline import COMMUNITIES
 
 
@@ -39,7 +39,7 @@ def test_counts_follow_the_story():
 
 def test_the_command_reports_on_storylines_and_draws_them(tmp_path: Path):
     plot = tmp_path / "plot.html"
-    result = CliRunner().invoke(app, ["alerts", "backtest", "--storylines", "1", "--plot", str(plot)])
+    result = CliRunner().invoke(app, ["backtest", "--storylines", "1", "--plot", str(plot)])
     assert result.exit_code == 0, result.output
     assert "recall within 5 min" in result.output
     page = plot.read_text(encoding="utf-8")
