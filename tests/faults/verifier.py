@@ -106,8 +106,10 @@ class Verifier:
             offset = event["source"]["offset"]
             if offset in events:
                 verdict.blame("duplicated", f"partition {partition.number} offset {offset}")
-            elif offset < last or entry != f"{offset}-1":
+            elif offset < last:
                 verdict.blame("out of order", f"{entry} holds offset {offset}, after {last}")
+            elif entry != f"{offset}-1":
+                verdict.blame("wrong entry ID", f"{entry} holds offset {offset}")
             events[offset] = event
             last = offset
         return events
