@@ -15,6 +15,7 @@ import faust
 from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import IllegalStateError
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.conductor import Conductor
 from faust.transport.drivers.aiokafka import (
     AIOKafkaConsumerThread,
@@ -112,8 +113,12 @@ class BatchConsumer(Consumer):
 
     def fences(self) -> dict[TP, int]:
         """Where the fence of each assigned partition stood last; it goes back only when Redis does."""
+        try:
+            assigned = self.assignment()
+        except ConsumerNotStarted:
+            return {}
         settled = self._positions.settled
-        return {tp: settled[tp] for tp in settled.keys() & self.assignment()}
+        return {tp: settled[tp] for tp in settled.keys() & assigned}
 
     def lags(self) -> dict[TP, int]:
         """Records not yet settled, by assigned partition, as far as the last fetch knows."""

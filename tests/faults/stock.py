@@ -4,6 +4,7 @@ Decoding, scoring and the shape of events and buckets are the product's own, so 
 counted twice comes from this way of reading and writing alone. Run as `python -m tests.faults.stock`.
 """
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream import settings as settings_module
 from stream.buckets import settlement
-from stream.comments import Comment, Rejected, decode
+from stream.comments import Comment, Reason, Rejected, decode
 from stream.connections import connect_redis, kafka_options
 from stream.events import dumps, enrich
 from stream.keys import Keys
@@ -39,6 +40,7 @@ app = faust.App(
 )
 comments_topic = app.topic(SETTINGS.comments_topic, value_serializer="raw", key_serializer="raw")
 clients: dict[str, Any] = {}
+connected = asyncio.Event()
 
 
 @app.task  # type: ignore[untyped-decorator]
@@ -56,10 +58,12 @@ async def connect() -> None:
     clients["rejects"] = Rejects(producer, SETTINGS.rejected_topic)
     clients["redis"] = connect_redis(SETTINGS)
     clients["scorer"] = scorer
+    connected.set()
 
 
 @app.agent(comments_topic)  # type: ignore[untyped-decorator]
 async def score_comments(comments: Any) -> None:
+    await connected.wait()
     async for events in comments.take_events(256, within=0.5):
         await write([event.message for event in events])
 
@@ -70,17 +74,21 @@ async def write(messages: list[Any]) -> None:
     letters: dict[int, list[DeadLetter]] = {}
     for message in messages:
         try:
-            readable.append((message, decode(message.value, now_ms=int(time.time() * 1000))))
+            comment = decode(message.value, now_ms=int(time.time() * 1000))
+            if comment.lang not in SETTINGS.models:
+                raise Rejected(Reason.UNSUPPORTED_LANGUAGE, comment.lang, comment.community)
         except Rejected as rejected:
             record: Any = SimpleNamespace(
                 topic=message.topic,
                 partition=message.partition,
                 offset=message.offset,
                 value=message.value,
-                timestamp=int(message.timestamp * 1000),
+                timestamp=round(message.timestamp * 1000),
                 headers=message.headers or (),
             )
             letters.setdefault(message.partition, []).append(DeadLetter(record, rejected))
+        else:
+            readable.append((message, comment))
     model, redis = clients["model"], clients["redis"]
     scores = await clients["scorer"].score(model, [comment.text for _, comment in readable])
     pipeline = redis.pipeline()

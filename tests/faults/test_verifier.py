@@ -75,6 +75,7 @@ def event(offset: int, **changes: Any) -> tuple[str, bytes]:
         "lang": "zh",
         "text": "气",
         "created_at": datetime.fromtimestamp(NOON_MS / 1000, UTC).isoformat(),
+        "scored_at": datetime.fromtimestamp(NOON_MS / 1000, UTC).isoformat(),
         "scores": {"anger": 0.9, "joy": 0.1},
         "labels": ["anger"],
         "negativity": 0.9,
@@ -131,6 +132,8 @@ DAMAGE: dict[str, Callable[[Partition], Partition]] = {
         whole, events=[event(0, scores={"anger": 0.8, "joy": 0.1}, negativity=0.8), event(1)]
     ),
     "wrong event": lambda whole: replace(whole, events=[event(0, community="sun"), event(1)]),
+    "not as the schema says": lambda whole: replace(whole, events=[event(0, schema=2), event(1)]),
+    "wrong entry ID": lambda whole: replace(whole, events=[("7-1", event(0)[1]), event(1)]),
     "wrong bucket": bucket_off_by_one,
     "wrong authors": lambda whole: replace(whole, sketches={}),
     "rejected what is valid": lambda whole: replace(

@@ -9,16 +9,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from unicodedata import category
 
 from aiokafka import ConsumerRecord
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 from redis.asyncio import Redis as RedisClient
 
 from tests.faults.observed import Names, Partition, dead_letters, observe
 from tests.faults.oracle import TOLERANCE, Oracle, carried, negativity
 
+SCHEMA = Path(__file__).parents[2] / "docs/schemas/event.json"
+
 _EXAMPLES = 5
+_CHECKED_AGAINST_SCHEMA = 200  # events a partition
 _WHOLE = 1_000_000
 
 Buckets = dict[str, Counter[str]]
@@ -101,13 +107,18 @@ class Verifier:
     def _judge_order(self, partition: Partition, verdict: Verdict) -> dict[int, dict[str, Any]]:
         events: dict[int, dict[str, Any]] = {}
         last = -1
-        for entry, content in partition.events:
+        schema = Draft202012Validator(json.loads(SCHEMA.read_text()))
+        for number, (entry, content) in enumerate(partition.events):
             event = json.loads(content)
             offset = event["source"]["offset"]
+            if number < _CHECKED_AGAINST_SCHEMA and not schema.is_valid(event):
+                verdict.blame("not as the schema says", f"{entry}: {best_match(schema.iter_errors(event))}")
             if offset in events:
                 verdict.blame("duplicated", f"partition {partition.number} offset {offset}")
-            elif offset < last or entry != f"{offset}-1":
+            elif offset < last:
                 verdict.blame("out of order", f"{entry} holds offset {offset}, after {last}")
+            elif entry != f"{offset}-1":
+                verdict.blame("wrong entry ID", f"{entry} holds offset {offset}")
             events[offset] = event
             last = offset
         return events

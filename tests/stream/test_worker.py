@@ -262,6 +262,17 @@ async def test_a_worker_that_waits_for_triton_leaves_at_sigterm(deployment: Depl
     assert await asyncio.wait_for(worker.process.wait(), PATIENCE_S) == 0
 
 
+async def test_a_worker_that_still_waits_tells_its_metrics_and_that_it_is_not_ready(
+    deployment: Deployment,
+) -> None:
+    worker = await deployment.worker(triton_url="grpc://127.0.0.1:1")
+    assert (await worker.web("/metrics"))[0] == 200
+    assert (await worker.web("/live"))[0] == 200
+    status, missing = await worker.web("/ready")
+    assert status == 503
+    assert "Triton does not answer" in missing
+
+
 async def test_a_worker_gives_up_when_triton_stays_away(deployment: Deployment) -> None:
     worker = await deployment.worker(triton_url="grpc://127.0.0.1:1", give_up_after_s=1)
     assert await asyncio.wait_for(worker.process.wait(), PATIENCE_S) == 1
