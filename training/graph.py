@@ -60,7 +60,8 @@ def _named(model: onnx.ModelProto, outputs: list[str]) -> onnx.ModelProto:
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
+        del node.metadata_props[:]  # stack traces of the exporting machine, a quarter of a small file
     for value in model.graph.output:
         value.name = names[value.name]
-    del model.graph.value_info[:]
+    del model.graph.value_info[:], model.graph.metadata_props[:], model.metadata_props[:]
     return model

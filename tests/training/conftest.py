@@ -45,15 +45,15 @@ def posts(count: int, labels: tuple[str, ...] = tuple(FEELINGS), seed: int = 1) 
 WriteCsv = Callable[[str, list[tuple[str, str]]], Path]
 
 
+def write_table(path: Path, rows: list[tuple[str, str]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    return path
+
+
 @pytest.fixture
 def write_csv(tmp_path: Path) -> WriteCsv:
-    def write(name: str, rows: list[tuple[str, str]]) -> Path:
-        path = tmp_path / name
-        with path.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("text", "label"), *rows])
-        return path
-
-    return write
+    return lambda name, rows: write_table(tmp_path / name, rows)
 
 
 RECIPE = """

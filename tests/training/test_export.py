@@ -1,15 +1,174 @@
+"""From a trained run to a model folder: parity, int8, the gate, coexisting versions."""
+
+import json
+import re
 from pathlib import Path
 
+import numpy as np
+import onnx
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from training import gate, int8, parity, triton
 from training import recipe as recipes
+from training.checkpoint import load
+from training.errors import CheckpointError, GateError, ParityError
 from training.export import export
+from training.exported import Exported
+from training.graph import Scorer, write_onnx
 from training.prepare import fingerprints, prepare
 from training.train import train
 
+TEXTS = ["昨晚室友气得直拍桌子。", "今天妈妈笑得合不拢嘴！", "早上弟弟怕得不敢关灯", "好", "🎉" * 300, "Ａbc ①②"]
 
-def test_a_trained_model_becomes_a_complete_model_folder(tiny: Path, tmp_path: Path) -> None:
-    recipe = recipes.load(str(tiny))
-    run = tmp_path / "run"
-    splits = prepare(recipe, tmp_path, run)
-    train(recipe, splits, run, fingerprints(recipe, tmp_path))
-    folder = export(recipe, run, tmp_path / "models")
-    assert {path.name for path in folder.iterdir()} == {"model.onnx", "tokenizer.json", "metrics.json"}
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained tiny run, with its data and its recipe beside it."""
+    from tests.training.conftest import RECIPE, posts, write_table
+
+    folder = tmp_path_factory.mktemp("run")
+    write_table(folder / "feelings.csv", posts(300))
+    write_table(folder / "moods.csv", posts(120, ("happy", "sad"), seed=2))
+    (folder / "tiny.toml").write_text(RECIPE, encoding="utf-8")
+    recipe = recipes.load(str(folder / "tiny.toml"))
+    splits = prepare(recipe, folder, folder)
+    train(recipe, splits, folder, fingerprints(recipe, folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository with versions 1 and 2 of that run."""
+    folder = tmp_path_factory.mktemp("models")
+    recipe = recipes.load(str(run / "tiny.toml"), ['export.failures="Knows six feelings only."'])
+    assert export(recipe, run, folder) == folder / "tiny" / "1"
+    assert export(recipe, run, folder) == folder / "tiny" / "2"
+    return folder / "tiny"
+
+
+def test_an_export_is_a_complete_model_folder(models: Path) -> None:
+    names = {path.relative_to(models).as_posix() for path in models.rglob("*") if path.is_file()}
+    files = {f"{version}/{name}" for version in (1, 2) for name in ("model.onnx", "tokenizer.json", "metrics.json")}
+    assert names == files | {"config.pbtxt", "README.md"}
+
+
+def test_the_config_declares_every_version_and_serves_the_newest(models: Path) -> None:
+    text = (models / "config.pbtxt").read_text(encoding="utf-8")
+    found = {json.loads(k): json.loads(v) for k, v in re.findall(r'key: ("[^"]*") value { string_value: ("(?:[^"\\]|\\.)*") }', text)}
+    assert (found["version"], found["languages"]) == ("2", "zh")
+    for version in (1, 2):
+        emotion = json.loads(found[f"emotion@{version}"])
+        assert (emotion["kind"], len(emotion["labels"]), len(emotion["thresholds"])) == ("multilabel", 9, 9)
+        assert emotion["negative"] == ["anger", "anxiety", "hate", "sorrow"]
+        assert json.loads(found[f"sentiment@{version}"])["labels"] == ["negative", "positive"]
+        assert json.loads(found[f"embedding@{version}"]) == {"dim": 128}
+    assert 'name: "emotion" data_type: TYPE_FP32 dims: [ 9 ]' in text
+    assert 'backend: "encoder"' in text
+
+
+def test_embeddings_of_different_length_are_declared_open() -> None:
+    tasks = {"emotion": {"kind": "multiclass", "labels": ["joy", "anger"], "negative": ["anger"]}}
+    declared = {n: {"tasks": tasks, "embedding": {"dim": dim}} for n, dim in ((1, 128), (2, 256))}
+    text = triton.config(declared, serve=2, languages=("en",), queue_delay_us=1)
+    assert '"embedding" data_type: TYPE_FP32 dims: [ -1 ]' in text
+
+
+def test_outputs_are_probabilities_and_a_unit_embedding(models: Path) -> None:
+    found = Exported(models / "2").score(TEXTS)
+    assert {name: value.shape[1] for name, value in found.items()} == {"emotion": 9, "sentiment": 2, "embedding": 128}
+    assert ((found["emotion"] >= 0) & (found["emotion"] <= 1)).all()
+    np.testing.assert_allclose(found["sentiment"].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found["embedding"], axis=1), 1, atol=1e-5)
+
+
+def test_scores_do_not_depend_on_batch_neighbours(models: Path) -> None:
+    assert parity.neighbours(Exported(models / "2"), TEXTS) < 1e-4
+
+
+def test_the_tokenizer_truncates_by_itself_and_does_not_pad(models: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(models / "2" / "tokenizer.json"))
+    lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch(["好", "好" * 500])]
+    assert lengths == [1, 128]
+
+
+def test_parity_covers_a_tokenizer_that_differs(run: Path, models: Path) -> None:
+    exported = Exported(models / "2")
+    parity.tokens(load(run / "model"), exported, TEXTS)
+    exported.tokenizer.enable_truncation(64)
+    with pytest.raises(ParityError, match=r"text 4 of 6"):
+        parity.tokens(load(run / "model"), exported, TEXTS)
+
+
+def test_parity_covers_weights_that_differ(run: Path, tmp_path: Path, models: Path) -> None:
+    checkpoint = load(run / "model")
+    (tmp_path / "tokenizer.json").write_text((models / "2" / "tokenizer.json").read_text(encoding="utf-8"))
+    write_onnx(Scorer(checkpoint.model, checkpoint.calibration), tmp_path / "model.onnx")
+    exported = Exported(tmp_path)
+    assert parity.fp32(checkpoint, exported, TEXTS) < 1e-4
+    with torch.no_grad():
+        checkpoint.model.heads["emotion"].bias.add_(0.1)
+    with pytest.raises(ParityError, match="differs from torch"):
+        parity.fp32(checkpoint, exported, TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["weights", "static"])
+def test_int8_is_smaller_and_close_and_neighbours_do_not_matter(
+    run: Path, models: Path, tmp_path: Path, kind: str
+) -> None:
+    checkpoint = load(run / "model")
+    plain, small = tmp_path / "plain", tmp_path / "small"
+    for folder in (plain, small):
+        folder.mkdir()
+        (folder / "tokenizer.json").write_text((models / "2" / "tokenizer.json").read_text(encoding="utf-8"))
+    write_onnx(Scorer(checkpoint.model, checkpoint.calibration), plain / "model.onnx")
+    before = Exported(plain)
+    int8.quantize(plain / "model.onnx", small / "model.onnx", kind, [before.batch(TEXTS)])
+    after = Exported(small)
+    sizes = [(folder / "model.onnx").stat().st_size for folder in (small, plain)]
+    assert sizes[0] < 0.5 * sizes[1]
+    stored = onnx.load(small / "model.onnx", load_external_data=False)
+    assert not any(tensor.external_data for tensor in stored.graph.initializer)
+    assert b"site-packages" not in (small / "model.onnx").read_bytes()
+    assert np.abs(before.score(TEXTS)["emotion"] - after.score(TEXTS)["emotion"]).max() < 0.1
+    parity.neighbours(after, TEXTS)
+
+
+def test_a_run_of_another_recipe_is_not_exported(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="trained by recipe tiny, not lovelorn"):
+        export(recipes.load("lovelorn"), run, tmp_path)
+
+
+def test_an_export_below_the_floor_is_refused_and_nothing_is_written(run: Path, tmp_path: Path) -> None:
+    recipe = recipes.load(str(run / "tiny.toml"), ['export.floor={"emotion.macro_f1" = 1.01}'])
+    with pytest.raises(GateError, match=r"below the recipe's floor 1\.01"):
+        export(recipe, run, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_version_worse_than_the_one_it_replaces_is_refused() -> None:
+    old = {"emotion/a": {"macro_f1": 0.7}, "emotion/b": {"macro_f1": 0.6}}
+    gate.not_worse({"emotion/a": {"macro_f1": 0.71}, "emotion/b": {"macro_f1": 0.6}}, old, 1)
+    with pytest.raises(GateError, match=r"version 1's 0\.6500.*emotion/b: 0\.6000 -> 0\.5000"):
+        gate.not_worse({"emotion/a": {"macro_f1": 0.7}, "emotion/b": {"macro_f1": 0.5}}, old, 1)
+
+
+def test_int8_that_loses_half_a_point_is_refused() -> None:
+    assert parity.int8({"a": {"macro_f1": 0.700}}, {"a": {"macro_f1": 0.696}}) == pytest.approx(0.004)
+    with pytest.raises(ParityError, match="loses 0.60 points"):
+        parity.int8({"a": {"macro_f1": 0.700}}, {"a": {"macro_f1": 0.694}})
+
+
+def test_the_card_tells_metrics_by_label_calibration_licences_failures_and_the_command(models: Path) -> None:
+    card = (models / "README.md").read_text(encoding="utf-8")
+    for part in (
+        "# tiny, version 2",
+        "| emotion/feelings | anger |",
+        "## Calibration",
+        "research use",
+        "Knows six feelings only.",
+        "of 26 everyday sentences",
+        "python -m training train tiny && python -m training export tiny",
+    ):
+        assert part in card
