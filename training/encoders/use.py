@@ -52,7 +52,7 @@ class Convolution(nn.Module):
         super().__init__()
         self.order, self.left = order, (order - 1) // 2
         self.project = nn.Linear(size, width)
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
         self.first = nn.Linear(order * width, width)
         self.second = nn.Linear(order * width, width)
 
@@ -78,7 +78,7 @@ class UseEncoder(PreTrainedModel):
         self.convolutions = nn.ModuleList(
             Convolution(order, config.embedding_size, config.width) for order in config.orders
         )
-        self.norm = nn.LayerNorm(whole)
+        self.norm = nn.LayerNorm(whole, eps=1e-6)
         self.pool = nn.Linear(whole, config.pooled_size)
         self.pooled_norm = nn.LayerNorm(config.pooled_size)
         self.peak_norm = nn.LayerNorm(whole - config.embedding_size)
