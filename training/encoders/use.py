@@ -20,7 +20,8 @@ class UseConfig(PretrainedConfig):
     """`rank`: width of the embedding table, `embedding_size`: of USE's embeddings that it is expanded to.
 
     `orders`: tokens that each convolution sees, 2, 3 or 5. `ngrams` buckets of `ngram_size` hold pairs and triples
-    of tokens. `word_dropout`: share of tokens that become <unk> in training.
+    of tokens. `skip_size`: one number a label of every head, which reach the heads as they are (a linear model over
+    the tokens and `skip_ngrams` buckets of their pairs and triples). `word_dropout`: share of tokens that become <unk> in training.
     """
 
     model_type = "use"
@@ -35,12 +36,15 @@ class UseConfig(PretrainedConfig):
         pooled_size: int = 512,
         ngrams: int = 65_521,
         ngram_size: int = 32,
+        skip_size: int = 0,
+        skip_ngrams: int = 131_071,
         word_dropout: float = 0.1,
         **rest: Any,
     ) -> None:
         self.vocab_size, self.rank, self.embedding_size = vocab_size, rank, embedding_size
         self.width, self.orders, self.pooled_size = width, tuple(orders), pooled_size
         self.ngrams, self.ngram_size, self.word_dropout = ngrams, ngram_size, word_dropout
+        self.skip_size, self.skip_ngrams = skip_size, skip_ngrams
         self.hidden_size = pooled_size + width * len(orders) + ngram_size
         super().__init__(**{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **rest})
 
@@ -83,6 +87,9 @@ class UseEncoder(PreTrainedModel):
         self.pooled_norm = nn.LayerNorm(config.pooled_size)
         self.peak_norm = nn.LayerNorm(whole - config.embedding_size)
         self.ngrams = nn.Embedding(config.ngrams, config.ngram_size)
+        if config.skip_size:
+            self.linear_tokens = nn.Embedding(config.vocab_size, config.skip_size)
+            self.linear_ngrams = nn.Embedding(config.skip_ngrams, config.skip_size)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -106,18 +113,31 @@ class UseEncoder(PreTrainedModel):
         # product a text is enough.
         mean = self.pool((hidden * present).sum(dim=1) / length) * length.sqrt()
         peak = (seen + (present - 1) * 1e4).amax(dim=1)
-        pooled = torch.cat(
-            [self.pooled_norm(mean), self.peak_norm(peak), self._ngrams(input_ids, present) / length.sqrt()], dim=-1
-        )
+        parts = [
+            self.pooled_norm(mean),
+            self.peak_norm(peak),
+            self._sum_ngrams(self.ngrams, input_ids, present) / length.sqrt(),
+        ]
+        if self.config.skip_size:
+            linear = (self.linear_tokens(input_ids) * present).sum(dim=1)
+            linear = linear + self._sum_ngrams(self.linear_ngrams, input_ids, present)
+            parts.append(linear / length.sqrt())
+        pooled = torch.cat(parts, dim=-1)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
 
-    def _ngrams(self, ids: Tensor, present: Tensor) -> Tensor:
-        """The sum [B, ngram_size] over all pairs and triples of tokens that lie inside the text."""
-        total = torch.zeros(ids.shape[0], self.config.ngram_size, dtype=present.dtype, device=ids.device)
+    @staticmethod
+    def _sum_ngrams(table: nn.Embedding, ids: Tensor, present: Tensor) -> Tensor:
+        """The sum [B, table width] over all pairs and triples of tokens that lie inside the text."""
+        # two absent tokens at the end give every length its pairs and triples, even one of a single token
+        padded, inside = functional.pad(ids, (0, 2)), functional.pad(present, (0, 0, 0, 2))
+        length = ids.shape[1]
+        total = torch.zeros(ids.shape[0], table.embedding_dim, dtype=present.dtype, device=ids.device)
         for order in (2, 3):
-            count = ids.shape[1] - order + 1
-            code = sum((ids[:, k : k + count] * SPREAD[k] ** order for k in range(order)), start=order)
-            total = total + (self.ngrams(code % self.config.ngrams) * present[:, order - 1 :]).sum(dim=1)
+            code = torch.full_like(ids, order)
+            for k in range(order):
+                code = code + padded[:, k : k + length] * SPREAD[k] ** order
+            found = table(code % table.num_embeddings)
+            total = total + (found * inside[:, order - 1 : order - 1 + length]).sum(dim=1)
         return total
 
 

