@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokeniz
 
 from training import ngrams  # noqa: F401  AutoModel must know our own encoders
 from training.calibration import Calibration
+from training.encoders import use, words  # noqa: F401
 from training.errors import CheckpointError
 from training.files import replacing_folder, write_json
 from training.models import Classifier

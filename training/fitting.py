@@ -28,6 +28,7 @@ from transformers import (
 from training import metrics, ngrams
 from training.batches import Collator, EncodedRows
 from training.collapse import collapsed
+from training.encoders import use, words  # noqa: F401  AutoModel must know our own encoders
 from training.errors import CheckpointError, RecipeError
 from training.files import write_json
 from training.losses import label_weights

@@ -34,20 +34,23 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.tasks, self.pooling = encoder, dict(heads), pooling
+        self.skip = getattr(encoder.config, "skip_size", 0)  # columns of the pooled vector beyond hidden_size
         self.project = nn.Linear(encoder.config.hidden_size, embedding)
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.ModuleDict(
-            {name: nn.Linear(embedding, len(task.labels)) for name, task in heads.items()}
+            {name: nn.Linear(embedding + self.skip, len(task.labels)) for name, task in heads.items()}
         )
         self.loss: LossKind = "plain"
         self.choice = 0.0
         for name, task in heads.items():  # not part of a checkpoint: they belong to the data
             self.register_buffer(f"weights_{name}", torch.ones(len(task.labels)), persistent=False)
 
-    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The vector [B,D] that every head reads, before it is scaled to unit length."""
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The vector [B,D] before it is scaled to unit length, and what skips it [B,skip]: every head reads both."""
         output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        return functional.gelu(self.project(self.dropout(self._pool(output, attention_mask))))
+        pooled = self._pool(output, attention_mask)
+        width = pooled.shape[1] - self.skip
+        return functional.gelu(self.project(self.dropout(pooled[:, :width]))), pooled[:, width:]
 
     def _pool(self, output: Any, attention_mask: Tensor) -> Tensor:
         if self.pooling == "pooled":
@@ -63,8 +66,9 @@ class Classifier(nn.Module):
         """With targets per task (float [B, labels], NaN unknown) there is also a `loss`, the sum over
         tasks.
         """
-        vector = self.embed(input_ids, attention_mask)
-        logits = {name: head(self.dropout(vector)) for name, head in self.heads.items()}
+        vector, skipped = self.embed(input_ids, attention_mask)
+        read = torch.cat([self.dropout(vector), skipped], dim=-1)
+        logits = {name: head(read) for name, head in self.heads.items()}
         output: dict[str, Any] = {"logits": logits, "embedding": functional.normalize(vector, dim=-1)}
         if targets:
             losses = [
