@@ -180,10 +180,11 @@ def _put(values: dict[str, Any], keys: list[str], value: Any, override: str) -> 
     """Sources are addressed by name: `source.smp2020-usual.leaks=drop`."""
     place: Any = values
     for key in keys[:-1]:
-        if isinstance(place, list):
-            place = next((item for item in place if item.get("name") == key), None)
-        else:
-            place = place.setdefault(key, {})
+        place = (
+            next((item for item in place if item.get("name") == key), None)
+            if isinstance(place, list)
+            else place.setdefault(key, {})
+        )
         if not isinstance(place, dict | list):
             raise RecipeError(f"--set {override}: the recipe has nothing called {key}")
     if isinstance(place, list):

@@ -27,7 +27,9 @@ def linear(labelled: Rows, texts: list[str]) -> tuple[list[int], Array]:
     """The labels that `labelled` says, and their probabilities for `texts` by balanced tf-idf logistic regression."""
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=3, sublinear_tf=True)
     model = LogisticRegression(C=3, max_iter=150, class_weight="balanced")
-    model.fit(vectorizer.fit_transform(labelled.texts), np.nan_to_num(labelled.targets["emotion"]).argmax(axis=1))
+    model.fit(
+        vectorizer.fit_transform(labelled.texts), np.nan_to_num(labelled.targets["emotion"]).argmax(axis=1)
+    )
     return [int(label) for label in model.classes_], model.predict_proba(vectorizer.transform(texts))
 
 

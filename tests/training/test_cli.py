@@ -23,7 +23,9 @@ def test_a_dry_run_tells_what_would_happen_and_does_nothing(tiny: Path, tmp_path
 
 
 def test_prepare_writes_rows_and_names_the_report(tiny: Path, tmp_path: Path) -> None:
-    result = VERBS.invoke(cli.app, ["prepare", str(tiny), "--data", str(tmp_path), "--run", str(tmp_path / "run")])
+    result = VERBS.invoke(
+        cli.app, ["prepare", str(tiny), "--data", str(tmp_path), "--run", str(tmp_path / "run")]
+    )
     assert result.exit_code == 0
     assert (tmp_path / "run" / "data" / "test.parquet").exists()
 
@@ -77,7 +79,7 @@ def test_a_full_disk_is_told_and_what_stood_there_stays(
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     files.write_text(target, "old")
-    with pytest.raises(RuntimeError), files.replacing(target) as aside:
+    with pytest.raises(RuntimeError), files.replacing(target) as aside:  # noqa: PT012 - what an interruption leaves
         aside.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old"

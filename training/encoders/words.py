@@ -18,7 +18,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MASK = SPECIALS.index("[MASK]")
-SPREAD = 0.5  # standard deviation of the table at the start: large enough for the convolutions to tell words apart
+SPREAD = (
+    0.5  # standard deviation of the table at the start: large enough for the convolutions to tell words apart
+)
 
 
 class WordsConfig(PretrainedConfig):
@@ -107,7 +109,9 @@ def choose_pieces(vocabulary: dict[str, int], size: int) -> list[int]:
     rest = [
         index
         for piece, index in sorted(vocabulary.items(), key=lambda item: item[1])
-        if piece.isascii() and not piece.startswith("[") and (index < size or len(piece.removeprefix("##")) < 3)
+        if piece.isascii()
+        and not piece.startswith("[")
+        and (index < size or len(piece.removeprefix("##")) < 3)
     ]
     return [vocabulary[piece] for piece in SPECIALS] + [vocabulary["["]] + rest
 
@@ -132,8 +136,13 @@ def start(out: Annotated[Path, typer.Argument()], size: int = 30_522, max_tokens
     encoder.save_pretrained(out)
     (out / "tokenizer.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
     PreTrainedTokenizerFast(
-        tokenizer_file=str(out / "tokenizer.json"), model_max_length=max_tokens, unk_token="[UNK]",
-        pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]",
+        tokenizer_file=str(out / "tokenizer.json"),
+        model_max_length=max_tokens,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
     ).save_pretrained(out)
     typer.echo(f"{out}: {len(kept)} pieces, {encoder.num_parameters() / 1e6:.1f} M parameters")
 
