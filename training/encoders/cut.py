@@ -1,4 +1,4 @@
-"""Cuts the multilingual Universal Sentence Encoder down to the pieces that the given texts use, and adds what it lacks.
+"""Cuts the multilingual Universal Sentence Encoder down to the pieces that texts use, and adds what it lacks.
 
     python -m training.encoders.cut OUT TEXTS.parquet ...
 
@@ -41,15 +41,17 @@ def read_model() -> Any:
 
 
 def unigram_tokenizer(pieces: Sequence[tuple[str, float]], charsmap: bytes, max_tokens: int) -> Tokenizer:
-    """The Hugging Face twin of a SentencePiece unigram model; addresses vanish, a mention becomes a bare @."""
+    """The Hugging Face twin of a SentencePiece unigram model; addresses vanish, mentions become @."""
     tokenizer = Tokenizer(models.Unigram(list(pieces), unk_id=0, byte_fallback=False))
-    tokenizer.normalizer = normalizers.Sequence([
-        normalizers.Replace(Regex(ADDRESS), " "),
-        normalizers.Replace(Regex(MENTION), "@"),
-        normalizers.Precompiled(charsmap),
-        normalizers.Replace(Regex(" {2,}"), " "),
-        normalizers.Strip(),
-    ])
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(Regex(ADDRESS), " "),
+            normalizers.Replace(Regex(MENTION), "@"),
+            normalizers.Precompiled(charsmap),
+            normalizers.Replace(Regex(" {2,}"), " "),
+            normalizers.Strip(),
+        ]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=False)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
@@ -84,12 +86,16 @@ def choose_pieces(texts: Sequence[str], model: Any) -> tuple[list[int], list[tup
 def read_weights() -> tuple[np.ndarray[Any, Any], dict[str, torch.Tensor]]:
     """USE's embeddings float32 [128010, 512] and its other arrays by name."""
     with np.load(str(RESOURCES / "weights.npz"), allow_pickle=False) as arrays:
-        chunks = sorted((name for name in arrays.files if re.fullmatch(r"q\d+", name)), key=lambda name: int(name[1:]))
+        chunks = sorted(
+            (name for name in arrays.files if re.fullmatch(r"q\d+", name)), key=lambda name: int(name[1:])
+        )
         table = np.empty((len(chunks) * arrays["q1"].shape[0], 512), dtype=np.float32)
         for k, name in enumerate(chunks):  # piece i lies in chunk i mod 17, quantized with that chunk's scale
             table[k :: len(chunks)] = arrays[name] * arrays["scale"][k] + arrays["lo"][k]
         rest = {
-            name: torch.tensor(np.asarray(arrays[name], dtype=np.float32)) for name in arrays.files if name not in chunks
+            name: torch.tensor(np.asarray(arrays[name], dtype=np.float32))
+            for name in arrays.files
+            if name not in chunks
         }
     return table, rest
 
@@ -97,11 +103,13 @@ def read_weights() -> tuple[np.ndarray[Any, Any], dict[str, torch.Tensor]]:
 def new_embeddings(
     table: np.ndarray[Any, Any], kept: Sequence[int], new: Iterable[str], tokenizer: Tokenizer
 ) -> np.ndarray[Any, Any]:
-    """An emoticon starts as the mean of the pieces that spell it, a character as the mean of all Han characters."""
+    """An emoticon starts as the mean of the pieces that spell it, a character as that of all Han."""
     mean = table[[i for i in kept if HAN.fullmatch(tokenizer.id_to_token(i) or "")]].mean(axis=0)
     rows = []
     for piece in new:
-        inside = [i for i in tokenizer.encode(piece.strip("[]"), add_special_tokens=False).ids if i >= SPECIALS]
+        inside = [
+            i for i in tokenizer.encode(piece.strip("[]"), add_special_tokens=False).ids if i >= SPECIALS
+        ]
         rows.append(table[inside].mean(axis=0) if len(piece) > 1 and inside else mean)
     return np.stack(rows)
 
@@ -121,7 +129,8 @@ def load_use(encoder: UseEncoder, embeddings: np.ndarray[Any, Any], weights: dic
         start = 512 + 256 * list(LEFT).index(order)
         columns += range(start, start + 256)
         for layer, (matrix, bias) in {
-            convolution.project: ("proj{}", "proj_b{}"), convolution.first: ("w1_{}", "b1_{}"),
+            convolution.project: ("proj{}", "proj_b{}"),
+            convolution.first: ("w1_{}", "b1_{}"),
             convolution.second: ("w2_{}", "b2_{}"),
         }.items():
             layer.weight.data = weights[matrix.format(order)].T.contiguous()
@@ -136,14 +145,18 @@ def load_use(encoder: UseEncoder, embeddings: np.ndarray[Any, Any], weights: dic
 def cut(
     out: Path,
     texts: Annotated[list[Path], typer.Argument(help="Parquet files with a column `text`")],
-    rank: int = 256,
+    rank: int = 384,
+    ngrams: int = 24_571,
+    skip_size: int = 0,
     orders: str = "2,3,5",
     max_tokens: int = 128,
     most: Annotated[int, typer.Option(help="texts read of each file, from its start")] = 150_000,
 ) -> None:
     torch.manual_seed(0)
     corpus = [
-        text for path in texts for text in pq.read_table(path, columns=["text"]).column("text").to_pylist()[:most]
+        text
+        for path in texts
+        for text in pq.read_table(path, columns=["text"]).column("text").to_pylist()[:most]
     ]
     model = read_model()
     kept, new = choose_pieces(corpus, model)
@@ -151,18 +164,29 @@ def cut(
     pieces = [(model.pieces[i].piece, model.pieces[i].score) for i in kept]
     whole = unigram_tokenizer([(piece.piece, piece.score) for piece in model.pieces], charsmap, 512)
     table, weights = read_weights()
-    embeddings = np.concatenate([table[kept], new_embeddings(table, kept, [piece for piece, _ in new], whole)])
+    embeddings = np.concatenate(
+        [table[kept], new_embeddings(table, kept, [piece for piece, _ in new], whole)]
+    )
     config = UseConfig(
-        vocab_size=len(embeddings), rank=rank, orders=tuple(map(int, orders.split(","))),
+        vocab_size=len(embeddings),
+        rank=rank,
+        orders=tuple(map(int, orders.split(","))),
+        ngrams=ngrams,
+        skip_size=skip_size,
     )
     encoder = UseEncoder(config)
     load_use(encoder, embeddings, weights)
     encoder.save_pretrained(out)
     PreTrainedTokenizerFast(
-        tokenizer_object=unigram_tokenizer(pieces + new, charsmap, max_tokens), unk_token="<unk>", pad_token="<unk>",
-        bos_token="<s>", eos_token="</s>", model_max_length=max_tokens,
+        tokenizer_object=unigram_tokenizer(pieces + new, charsmap, max_tokens),
+        unk_token="<unk>",
+        pad_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        model_max_length=max_tokens,
     ).save_pretrained(out)
-    typer.echo(f"{out}: {len(kept)} pieces of USE, {len(new)} new, {encoder.num_parameters() / 1e6:.1f} M parameters")
+    size = encoder.num_parameters() / 1e6
+    typer.echo(f"{out}: {len(kept)} pieces of USE, {len(new)} new, {size:.1f} M parameters")
 
 
 if __name__ == "__main__":
