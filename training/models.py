@@ -46,7 +46,7 @@ class Classifier(nn.Module):
             self.register_buffer(f"weights_{name}", torch.ones(len(task.labels)), persistent=False)
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The vector [B,D] before it is scaled to unit length, and what skips it [B,skip]: every head reads both."""
+        """The vector [B,D] before it is scaled to unit length, and what skips it; heads read both."""
         output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
         pooled = self._pool(output, attention_mask)
         width = pooled.shape[1] - self.skip

@@ -1,7 +1,7 @@
 """Writes soft emotion targets for texts that have none: a trained model and an n-gram model, averaged.
 
-    python -m training.teach emotion-zh-usual --labelled smp2020-usual --texts runs/emotion-zh/data/train.parquet \\
-        --source weibo-senti --out runs/taught/weibo-senti.parquet
+    python -m training.teach emotion-zh-usual --labelled smp2020-usual --source weibo-senti \\
+        --texts runs/emotion-zh/data/train.parquet --out runs/taught/weibo-senti.parquet
 
 The result is a table of rows (`format = "rows"` in a recipe). Labels that `labelled` never says stay unknown.
 """
@@ -24,12 +24,11 @@ SHARE = 0.55  # of the trained model in the average; the n-gram model has the re
 
 
 def linear(labelled: Rows, texts: list[str]) -> tuple[list[int], Array]:
-    """The labels that `labelled` says, and their probabilities for `texts` by balanced tf-idf logistic regression."""
+    """The labels that `labelled` says, and their probabilities for `texts` by tf-idf and a balanced fit."""
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=3, sublinear_tf=True)
     model = LogisticRegression(C=3, max_iter=150, class_weight="balanced")
-    model.fit(
-        vectorizer.fit_transform(labelled.texts), np.nan_to_num(labelled.targets["emotion"]).argmax(axis=1)
-    )
+    labels = np.nan_to_num(labelled.targets["emotion"]).argmax(axis=1)
+    model.fit(vectorizer.fit_transform(labelled.texts), labels)
     return [int(label) for label in model.classes_], model.predict_proba(vectorizer.transform(texts))
 
 

@@ -1,4 +1,4 @@
-"""Cuts the multilingual Universal Sentence Encoder down to the pieces that the given texts use, and adds what it lacks.
+"""Cuts the multilingual Universal Sentence Encoder down to the pieces that texts use, and adds what it lacks.
 
     python -m training.encoders.cut OUT TEXTS.parquet ...
 
@@ -41,7 +41,7 @@ def read_model() -> Any:
 
 
 def unigram_tokenizer(pieces: Sequence[tuple[str, float]], charsmap: bytes, max_tokens: int) -> Tokenizer:
-    """The Hugging Face twin of a SentencePiece unigram model; addresses vanish, a mention becomes a bare @."""
+    """The Hugging Face twin of a SentencePiece unigram model; addresses vanish, mentions become @."""
     tokenizer = Tokenizer(models.Unigram(list(pieces), unk_id=0, byte_fallback=False))
     tokenizer.normalizer = normalizers.Sequence(
         [
@@ -103,7 +103,7 @@ def read_weights() -> tuple[np.ndarray[Any, Any], dict[str, torch.Tensor]]:
 def new_embeddings(
     table: np.ndarray[Any, Any], kept: Sequence[int], new: Iterable[str], tokenizer: Tokenizer
 ) -> np.ndarray[Any, Any]:
-    """An emoticon starts as the mean of the pieces that spell it, a character as the mean of all Han characters."""
+    """An emoticon starts as the mean of the pieces that spell it, a character as that of all Han."""
     mean = table[[i for i in kept if HAN.fullmatch(tokenizer.id_to_token(i) or "")]].mean(axis=0)
     rows = []
     for piece in new:
@@ -145,7 +145,9 @@ def load_use(encoder: UseEncoder, embeddings: np.ndarray[Any, Any], weights: dic
 def cut(
     out: Path,
     texts: Annotated[list[Path], typer.Argument(help="Parquet files with a column `text`")],
-    rank: int = 256,
+    rank: int = 384,
+    ngrams: int = 24_571,
+    skip_size: int = 0,
     orders: str = "2,3,5",
     max_tokens: int = 128,
     most: Annotated[int, typer.Option(help="texts read of each file, from its start")] = 150_000,
@@ -169,6 +171,8 @@ def cut(
         vocab_size=len(embeddings),
         rank=rank,
         orders=tuple(map(int, orders.split(","))),
+        ngrams=ngrams,
+        skip_size=skip_size,
     )
     encoder = UseEncoder(config)
     load_use(encoder, embeddings, weights)
@@ -181,9 +185,8 @@ def cut(
         eos_token="</s>",
         model_max_length=max_tokens,
     ).save_pretrained(out)
-    typer.echo(
-        f"{out}: {len(kept)} pieces of USE, {len(new)} new, {encoder.num_parameters() / 1e6:.1f} M parameters"
-    )
+    size = encoder.num_parameters() / 1e6
+    typer.echo(f"{out}: {len(kept)} pieces of USE, {len(new)} new, {size:.1f} M parameters")
 
 
 if __name__ == "__main__":

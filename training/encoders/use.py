@@ -1,7 +1,7 @@
-"""The Chinese student's encoder: the embeddings and convolutions of the Universal Sentence Encoder beside hashed n-grams.
+"""The Chinese student's encoder: embeddings and convolutions of the Universal Sentence Encoder, and n-grams.
 
-It starts from the weights of USE multilingual v3 (Yang et al., 2020, "Multilingual Universal Sentence Encoder for
-Semantic Retrieval"), cut down by `training.encoders.cut`; it knows nothing of labels, texts or tokenizers.
+It starts from the weights of USE multilingual v3 (Yang et al., 2020, "Multilingual Universal Sentence
+Encoder for Semantic Retrieval"), cut down by `training.encoders.cut`; it knows nothing of labels or texts.
 """
 
 from typing import Any
@@ -19,9 +19,10 @@ SPREAD = (1, 40_503, 69_069)  # odd multipliers: spread the ids of an n-gram ove
 class UseConfig(PretrainedConfig):
     """`rank`: width of the embedding table, `embedding_size`: of USE's embeddings that it is expanded to.
 
-    `orders`: tokens that each convolution sees, 2, 3 or 5. `ngrams` buckets of `ngram_size` hold pairs and triples
-    of tokens. `skip_size`: one number a label of every head, which reach the heads as they are (a linear model over
-    the tokens and `skip_ngrams` buckets of their pairs and triples). `word_dropout`: share of tokens that become <unk> in training.
+    `orders`: tokens that each convolution sees, 2, 3 or 5. `ngrams` buckets of `ngram_size` hold pairs and
+    triples of tokens. `skip_size`: one number a label of every head, which reach the heads as they are (a
+    linear model over the tokens and `skip_ngrams` buckets of their pairs and triples). `word_dropout`: share
+    of tokens that become <unk> in training.
     """
 
     model_type = "use"
@@ -50,7 +51,7 @@ class UseConfig(PretrainedConfig):
 
 
 class Convolution(nn.Module):
-    """Two residual convolutions over `order` neighbouring tokens, as USE has them; padding counts as zeros."""
+    """Two residual convolutions over `order` neighbouring tokens, as in USE; padding counts as zeros."""
 
     def __init__(self, order: int, size: int, width: int) -> None:
         super().__init__()
@@ -100,7 +101,7 @@ class UseEncoder(PreTrainedModel):
             nn.init.zeros_(module.bias)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> BaseModelOutputWithPooling:
-        """int64 [B,T] and its 0/1 mask -> hidden [B,T,whole], pooled [B, hidden_size]: mean, peak, n-grams."""
+        """int64 [B,T] and its 0/1 mask -> hidden [B,T,whole], pooled [B, hidden_size + skip_size]."""
         if self.training and self.config.word_dropout:
             drop = torch.rand(input_ids.shape, device=input_ids.device) < self.config.word_dropout
             input_ids = torch.where(drop & (input_ids >= SPECIALS), torch.zeros_like(input_ids), input_ids)
@@ -109,8 +110,8 @@ class UseEncoder(PreTrainedModel):
         tokens = self.expand(self.table(input_ids))
         seen = torch.cat([convolution(tokens, present) for convolution in self.convolutions], dim=-1)
         hidden = self.norm(torch.cat([tokens, seen], dim=-1))
-        # USE sums the projected tokens and divides by the root of their number; the projection is linear, so one
-        # product a text is enough.
+        # USE sums the projected tokens and divides by the root of their number; the projection is linear, so
+        # one product a text is enough.
         mean = self.pool((hidden * present).sum(dim=1) / length) * length.sqrt()
         peak = (seen + (present - 1) * 1e4).amax(dim=1)
         parts = [

