@@ -105,7 +105,8 @@ def described(source: Source) -> str:
     if source.weak:
         notes.append(
             f"weak labels: posts with one of {len(source.weak.words)} key words and not labelled happy, "
-            f"against as many happy ones without; the key words are hidden in {source.mask_share:.0%} of the texts"
+            "against as many happy ones without; "
+            f"the key words are hidden in {source.mask_share:.0%} of the texts"
         )
     if source.mask_emoticons:
         notes.append("bracketed emoticons removed, as they give the label away")

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # no test may need a network
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when the libraries below are imported: no test may need a network
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from training import ngrams
 
 WHO = ("我", "室友", "妈妈", "老板", "隔壁的小孩", "前排粉丝", "弟弟", "班长")
 WHEN = ("今天", "昨晚", "刚刚", "上周末", "早上", "散场以后", "放学路上", "下雨的时候")
@@ -104,3 +109,21 @@ def tiny(tmp_path: Path, write_csv: WriteCsv) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(RECIPE, encoding="utf-8")
     return path
+
+
+def pretrained(recipe: Path) -> None:
+    """Makes a recipe name an encoder that stands on disk instead of describing a new one."""
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    recipe.write_text("\n".join(line for line in lines if not line.startswith("config")), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of two thin layers with a character tokenizer, saved as any Hugging Face model is."""
+    folder = tmp_path_factory.mktemp("bert")
+    tokenizer: PreTrainedTokenizerFast = ngrams.character_tokenizer(text for text, _ in posts(300))
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -79,8 +79,13 @@ def test_a_full_disk_is_told_and_what_stood_there_stays(
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     files.write_text(target, "old")
-    with pytest.raises(RuntimeError), files.replacing(target) as aside:  # noqa: PT012 - what an interruption leaves
-        aside.write_text("half")
-        raise RuntimeError
+
+    def half() -> None:
+        with files.replacing(target) as aside:
+            aside.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]

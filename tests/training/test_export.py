@@ -10,10 +10,12 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from tests.training.conftest import RECIPE, posts, pretrained, write_table
 from training import gate, int8, parity, triton
 from training import recipe as recipes
 from training.checkpoint import load
 from training.errors import CheckpointError, GateError, ParityError
+from training.evaluate import evaluate
 from training.export import export
 from training.exported import Exported
 from training.graph import Scorer, write_onnx
@@ -33,8 +35,6 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained tiny run, with its data and its recipe beside it."""
-    from tests.training.conftest import RECIPE, posts, write_table
-
     folder = tmp_path_factory.mktemp("run")
     write_table(folder / "feelings.csv", posts(300))
     write_table(folder / "moods.csv", posts(120, ("happy", "sad"), seed=2))
@@ -188,3 +188,17 @@ def test_the_card_tells_metrics_by_label_calibration_licences_failures_and_the_c
         "python -m training train tiny && python -m training export tiny",
     ):
         assert part in card
+
+
+def test_a_transformer_is_exported_quantized_statically_and_measured_as_it_will_serve(
+    tiny: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    pretrained(tiny)
+    changes = [f"encoder.name={tiny_bert}", "encoder.pooling=first", "train.rate=5e-3", "export.int8=static"]
+    recipe = recipes.load(str(tiny), [*changes, "train.epochs=6"])
+    splits = prepare(recipe, tmp_path, tmp_path / "run")
+    train(recipe, splits, tmp_path / "run", fingerprints(recipe, tmp_path))
+    folder = export(recipe, tmp_path / "run", tmp_path / "models")
+    figures = evaluate(tmp_path / "run", "test", folder)
+    assert figures["emotion.macro_f1"] > 0.5
+    assert (tmp_path / "run" / "evaluation" / "test-onnx" / "metrics.json").exists()

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, TrainerCallback
+from transformers import BertModel, TrainerCallback
 
-from tests.training.conftest import posts
+from tests.training.conftest import pretrained
 from training import checkpoint, fitting, ngrams
 from training import recipe as recipes
 from training.errors import CheckpointError, DataError, RecipeError
@@ -17,18 +17,6 @@ from training.evaluate import evaluate, score
 from training.prepare import fingerprints, prepare
 from training.recipe import Recipe
 from training.train import train
-
-
-@pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of two thin layers with a character tokenizer, saved as any Hugging Face model is."""
-    folder = tmp_path_factory.mktemp("bert")
-    tokenizer: PreTrainedTokenizerFast = ngrams.character_tokenizer(text for text, _ in posts(300))
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    BertModel(BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def fitted(recipe: Recipe, data: Path, run: Path, **options: Any) -> checkpoint.Checkpoint:
@@ -110,10 +98,7 @@ def test_any_hugging_face_encoder_is_fine_tuned_with_lora_and_saved_without_it(
     tiny: Path, tiny_bert: Path, tmp_path: Path
 ) -> None:
     encoder = [f"encoder.name={tiny_bert}", "encoder.lora.rank=4", "encoder.pooling=first", "train.epochs=1"]
-    text = tiny.read_text(encoding="utf-8")
-    tiny.write_text(
-        "\n".join(line for line in text.splitlines() if not line.startswith("config")), encoding="utf-8"
-    )
+    pretrained(tiny)
     recipe = recipes.load(str(tiny), encoder)
     splits = prepare(recipe, tmp_path, tmp_path / "run")
     before, _ = fitting.build(recipe, [])
@@ -132,10 +117,7 @@ def test_any_hugging_face_encoder_is_fine_tuned_with_lora_and_saved_without_it(
 
 
 def test_an_encoder_that_is_not_there_is_named(tiny: Path) -> None:
-    text = tiny.read_text(encoding="utf-8")
-    tiny.write_text(
-        "\n".join(line for line in text.splitlines() if not line.startswith("config")), encoding="utf-8"
-    )
+    pretrained(tiny)
     with pytest.raises(RecipeError, match="nowhere/no-model"):
         fitting.build(recipes.load(str(tiny), ["encoder.name=nowhere/no-model"]), [])
 
