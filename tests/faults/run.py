@@ -16,7 +16,7 @@ STOCK = ["-m", "tests.faults.stock"]
 
 _RECOVERS_WITHIN_S = 120.0
 _CATCHES_UP_WITHIN_S = 300.0
-_WARM_UP_S = 60.0
+_WARM_UP_S = 120.0
 
 
 @dataclass

@@ -14,7 +14,8 @@ from aiokafka import ConsumerRecord
 from deploy.local import Redis
 from tests.faults.observed import Names, Partition
 from tests.faults.oracle import Oracle
-from tests.faults.verifier import Verdict, Verifier, recount, recount_authors
+from tests.faults.recount import recount, recount_authors
+from tests.faults.verifier import Verdict, Verifier
 
 NAMES = Names("comments", "comments.rejected", "group", 1)
 KEY = b"a key for the verifier"

@@ -8,10 +8,8 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
-from unicodedata import category
 
 from aiokafka import ConsumerRecord
 from jsonschema import Draft202012Validator
@@ -20,14 +18,19 @@ from redis.asyncio import Redis as RedisClient
 
 from tests.faults.observed import Names, Partition, dead_letters, observe
 from tests.faults.oracle import TOLERANCE, Oracle, carried, negativity
+from tests.faults.recount import (
+    Buckets,
+    moment,
+    reason,
+    recount,
+    recount_authors,
+    window_beside_recount,
+)
 
 SCHEMA = Path(__file__).parents[2] / "docs/schemas/event.json"
 
 _EXAMPLES = 5
 _CHECKED_AGAINST_SCHEMA = 200  # events a partition
-_WHOLE = 1_000_000
-
-Buckets = dict[str, Counter[str]]
 
 
 @dataclass
@@ -95,7 +98,7 @@ class Verifier:
             if event is None and letter is None:
                 verdict.blame("lost", f"{place} offset {offset}")
             elif event is not None and letter is not None:
-                verdict.blame("both event and dead letter", f"{place} offset {offset}: {_said(letter)}")
+                verdict.blame("both event and dead letter", f"{place} offset {offset}: {reason(letter)}")
             elif event is not None:
                 await self._judge_event(partition.number, record, event, verdict)
             elif letter is not None:
@@ -161,7 +164,7 @@ class Verifier:
         wrong = [name for name in expected if expected[name] != event.get(name)]
         if abs(expected["negativity"] - event["negativity"]) <= 1e-6:
             wrong = [name for name in wrong if name != "negativity"]
-        if isinstance(comment["created_at"], int) and round(_moment(event) * 1000) != comment["created_at"]:
+        if isinstance(comment["created_at"], int) and round(moment(event) * 1000) != comment["created_at"]:
             wrong.append("created_at")
         if wrong:
             verdict.blame("wrong event", f"{event['source']}: {wrong}")
@@ -203,54 +206,12 @@ class Verifier:
             for size, content in published.items():
                 verdict.windows += 1
                 window = json.loads(content)
-                for name, (stored, counted) in _window(window, community, buckets, authors).items():
+                for name, (stored, counted) in window_beside_recount(
+                    window, community, buckets, authors
+                ).items():
                     if stored != counted:
                         where = f"{community} {size.decode()} from {window['from']}"
                         verdict.blame("wrong window", f"{where}: {name} {stored}, recounted {counted}")
-
-
-def recount(partition: Partition) -> Buckets:
-    """The buckets that the events and dead letters of the partition make, in integers."""
-    buckets: Buckets = defaultdict(Counter)
-    for _, content in partition.events:
-        event = json.loads(content)
-        counts = Counter(
-            {"n": 1, "neg": int(event["negative"]), "negativity": _millionths(event["negativity"])}
-        )
-        counts.update({f"l:{label}": 1 for label in event["labels"]})
-        counts.update({f"s:{label}": _millionths(score) for label, score in event["scores"].items()})
-        for bucket in _buckets(int(_moment(event)), event["community"]):
-            buckets[bucket].update(counts)
-    for offset, letter in partition.letters.items():
-        record = partition.records[offset]
-        for bucket in _buckets(record.timestamp // 1000, community_of(record, letter)):
-            buckets[bucket]["rej"] += 1
-    return defaultdict(Counter, {name: +counts for name, counts in buckets.items()})
-
-
-def recount_authors(partition: Partition) -> dict[str, set[str]]:
-    """Bucket → pseudonyms of its comments' authors."""
-    authors: dict[str, set[str]] = defaultdict(set)
-    for _, content in partition.events:
-        event = json.loads(content)
-        if event["author"]:
-            for bucket in _buckets(int(_moment(event)), event["community"]):
-                authors[bucket].add(event["author"])
-    return authors
-
-
-def community_of(record: ConsumerRecord, letter: ConsumerRecord) -> str:
-    """Where a rejection counts: at the community if the record names one, at "" otherwise."""
-    if _said(letter) in ("not_json", "null_value", "too_large"):
-        return ""
-    try:
-        content = json.loads(record.value)
-    except ValueError:
-        return ""
-    community = content.get("community") if isinstance(content, dict) else None
-    if not isinstance(community, str) or not 0 < len(community.encode()) <= 256:
-        return ""
-    return "" if any(category(letter) == "Cc" for letter in community) else community
 
 
 def _judge_letter(record: ConsumerRecord, letter: ConsumerRecord, verdict: Verdict) -> None:
@@ -266,60 +227,3 @@ def _judge_letter(record: ConsumerRecord, letter: ConsumerRecord, verdict: Verdi
         verdict.blame("rejected what is valid", f"{record.partition}:{record.offset}: {headers}")
     elif expected.get("reason", headers["reason"]) != headers["reason"]:
         verdict.blame("wrong reason", f"{expected['reason']!r}: {headers['reason']!r}")
-
-
-def _window(
-    window: dict[str, Any],
-    community: str,
-    buckets: Mapping[str, Counter[str]],
-    authors: Mapping[str, set[str]],
-) -> dict[str, tuple[Any, Any]]:
-    """What is published and what is recounted, side by side."""
-    step, letter = (3600, "h") if window["size"] == "24h" else (60, "m")
-    start, end = (int(datetime.fromisoformat(window[name]).timestamp()) for name in ("from", "to"))
-    inside = [f"{letter}:{at}:{community}" for at in range(start, end, step)]
-    earlier = [f"{letter}:{at}:{community}" for at in range(2 * start - end, start, step)]
-    total: Counter[str] = Counter()
-    for name in inside:
-        total.update(buckets.get(name, {}))
-    before = sum(buckets[name]["n"] for name in earlier if name in buckets)
-    return {
-        "comments": (window["comments"], total["n"]),
-        "negative": (window["negative"], total["neg"]),
-        "negative_share": (window["negative_share"], _ratio(total["neg"], total["n"])),
-        "negativity": (window["negativity"], _ratio(total["negativity"], total["n"] * _WHOLE)),
-        "rejected": (window["rejected"], total["rej"]),
-        "before": (window["before"]["comments"], before),
-        "emotions": (
-            {label: share["comments"] for label, share in window["emotions"].items() if share["comments"]},
-            {name[2:]: count for name, count in total.items() if name.startswith("l:")},
-        ),
-        "authors": (
-            _near(window["authors"], len(set().union(*(authors.get(name, set()) for name in inside)))),
-            True,
-        ),
-    }
-
-
-def _near(estimate: int | None, count: int) -> bool:
-    return abs((estimate or 0) - count) <= max(2, 0.04 * count)
-
-
-def _buckets(second: int, community: str) -> tuple[str, str]:
-    return f"m:{second // 60 * 60}:{community}", f"h:{second // 3600 * 3600}:{community}"
-
-
-def _millionths(share: float) -> int:
-    return round(share * _WHOLE)
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return round(part / whole, 6) if whole else None
-
-
-def _moment(event: dict[str, Any]) -> float:
-    return datetime.fromisoformat(event["created_at"]).timestamp()
-
-
-def _said(letter: ConsumerRecord) -> str:
-    return str(dict(letter.headers)["reason"], "utf-8")
