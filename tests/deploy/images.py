@@ -45,6 +45,14 @@ class Buildah:
         self("add", "--quiet", container, str(tree), "/")
         self("commit", "--quiet", "--rm", container, BASE)
 
+    def remove(self) -> None:
+        """Delete everything, with the mount that buildah sometimes leaves of its own folder."""
+        self("rm", "--all")
+        self("rmi", "--all", "--force")
+        if (layers := self._folder / "store" / "overlay").is_mount():
+            subprocess.run(["umount", layers], check=True)
+        shutil.rmtree(self._folder)
+
     def build(self, name: str) -> None:
         """Build `deploy/images/<name>.Dockerfile` as image `name`."""
         certificates = f"{HOST_CERTIFICATES}:{HOST_CERTIFICATES}:ro"

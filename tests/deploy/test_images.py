@@ -33,11 +33,12 @@ ML_LIBRARIES = {
 
 
 @pytest.fixture(scope="module")
-def buildah(tmp_path_factory: pytest.TempPathFactory) -> Buildah:
+def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
     require("buildah", "mmdebstrap")
     store = Buildah(tmp_path_factory.mktemp("images"))
     store.make_base()
-    return store
+    yield store
+    store.remove()
 
 
 @pytest.fixture(scope="module")
