@@ -1,5 +1,6 @@
 """Recipes, preparation, leaks: from files to splits."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +161,14 @@ def test_lovelorn_posts_are_found_by_key_words_and_balanced(tmp_path: Path, writ
     found = prepare(recipe, tmp_path, tmp_path / "run")["train"]
     assert found.targets["lovelorn"].sum(axis=0).tolist() == [20, 20]
     assert 3 <= sum("分手" in text for text in found.texts) <= 17
+
+
+def test_the_documentation_names_every_key_and_every_recipe() -> None:
+    page = (Path(recipes.__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    sections = (
+        recipes.Recipe, recipes.Source, recipes.Weak, recipes.Encoder, recipes.Lora, recipes.Schedule,
+        recipes.Shipping,
+    )  # fmt: skip
+    keys = {key for section in sections for key in section.model_fields}
+    names = keys | {path.stem for path in recipes.RECIPES.glob("*.toml")}
+    assert {name for name in names if not re.search(rf"[`.\[]{name}\b", page)} == set()
