@@ -14,7 +14,7 @@ from training import report, rows
 from training.errors import DataError, LeakError, RecipeError
 from training.labels import TASKS
 from training.masking import without_emoticons, without_words
-from training.prepare import prepare, prepared
+from training.prepare import fits, prepare, prepared
 from training.rows import Rows
 
 
@@ -138,6 +138,14 @@ def test_emoticons_that_name_the_label_are_reported() -> None:
     part = Rows(texts, ["s"] * 60, {"sentiment": np.eye(2, dtype=np.float32)[[i % 2 for i in range(60)]]})
     found = report.giveaways(part, "sentiment", TASKS["sentiment"])
     assert found == {"tokens": {"[哈哈]": "positive", "[泪]": "negative"}, "share_of_rows": 1.0}
+
+
+def test_rows_prepared_for_other_sources_are_not_taken_for_this_recipes(tiny: Path, tmp_path: Path) -> None:
+    recipe = recipes.load(str(tiny))
+    prepare(recipe, tmp_path, tmp_path / "run")
+    assert fits(recipe, tmp_path / "run")
+    assert fits(recipes.load(str(tiny), ["train.epochs=9"]), tmp_path / "run")
+    assert not fits(recipes.load(str(tiny), ["source.moods.most=20"]), tmp_path / "run")
 
 
 def test_a_missing_file_stops_before_anything_is_written(tiny: Path, tmp_path: Path) -> None:
