@@ -72,22 +72,22 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="go on from the last whole checkpoint")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Fit a model on the prepared rows, preparing them first where the run folder has none."""
+    """Fit a model on the prepared rows, preparing them first where the run folder has others or none."""
+    from training import prepare as preparing
+
     recipe = recipes.load(name, set_)
     folder = run_folder(recipe, run)
     if dry_run:
-        there = (folder / "data" / "sources.json").exists()
         losses = ", ".join(recipe.train.loss)
-        first = "use the rows in {run}/data" if there else "prepare {run}/data"
+        first = "use the rows in {run}/data" if preparing.fits(recipe, folder) else "prepare {run}/data"
         return plan(recipe, data, folder, first, f"train with loss {losses}", "write {run}/model")
 
     from training import baseline
-    from training import prepare as preparing
     from training.train import train as verb
 
-    if not (folder / "data").exists():
+    if not preparing.fits(recipe, folder):
         preparing.prepare(recipe, data, folder)
-    sums = json.loads((folder / "data" / "sources.json").read_text(encoding="utf-8"))
+    sums = json.loads((folder / "data" / "sources.json").read_text(encoding="utf-8"))["files"]
     splits = preparing.prepared(recipe, folder)
     if recipe.encoder.name == baseline.NAME:
         for key, row in baseline.baseline(recipe, splits, folder).items():

@@ -1,8 +1,8 @@
 """Makes probabilities mean what they say, and finds where to cut them; both on dev.
 
-A multiclass task gets one temperature (Guo et al., 2017). A multilabel one gets a temperature and a shift
-per label (Platt scaling), as balanced losses move each label's base rate. Thresholds then maximise each
-label's F1.
+A task gets one temperature (Guo et al., 2017), a multilabel one a shift besides (Platt scaling), alike for all its
+labels: a shift of its own would move a label to the base rate of whichever set says it most, at the others' cost.
+Thresholds then maximise each label's F1.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,11 @@ class Calibration:
 
 
 def fit(logits: Array, targets: Array, task: Task) -> Calibration:
-    """Least negative log likelihood over the known targets, by L-BFGS; a label dev never says stays as it
-    is.
-    """
+    """Least negative log likelihood over the known targets, by L-BFGS; as it is where dev says nothing."""
     rows = known(targets)
     x, y = torch.from_numpy(logits[rows]), torch.from_numpy(targets[rows])
-    wide = len(task.labels) if task.kind == "multilabel" else 1
-    log_scale = torch.zeros(wide, requires_grad=True)
-    shift = torch.zeros(wide, requires_grad=task.kind == "multilabel")
+    log_scale = torch.zeros(1, requires_grad=True)
+    shift = torch.zeros(1, requires_grad=task.kind == "multilabel")
     parameters = [log_scale, shift] if shift.requires_grad else [log_scale]
     optimizer = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import (
@@ -161,8 +162,10 @@ def start(folder: Path, recipe: Recipe, *, resume: bool) -> str | None:
         whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
         if whole:
             return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
-    shutil.rmtree(folder, ignore_errors=True)
-    write_json(note, mine)
+    with PartialState().main_process_first():
+        if PartialState().is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+            write_json(note, mine)
     return None
 
 
@@ -180,7 +183,7 @@ def fit(
     """
     folder, log = run / f"checkpoints-{loss}", run / f"metrics-{loss}.jsonl"
     last = start(folder, recipe, resume=resume)
-    if last is None:
+    if last is None and PartialState().is_main_process:
         log.unlink(missing_ok=True)
     model, tokenizer = build(recipe, splits["train"].texts)
     model.loss, model.choice = loss, recipe.train.choice

@@ -3,8 +3,10 @@ rows.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -93,7 +95,7 @@ def assemble(recipe: Recipe, data: Path) -> dict[str, Rows]:
 
 
 def prepare(recipe: Recipe, data: Path, run: Path) -> Splits:
-    """Writes `run/data/` (splits as Parquet, `report.json`, `sources.json` with a SHA-256 a file) and
+    """Writes `run/data/` (splits as Parquet, `report.json`, `sources.json` with a SHA-256 a file and what was asked for) and
     `report.md`.
 
     Raises DataError for a file that cannot be read as its recipe says, LeakError for copies across splits.
@@ -107,9 +109,20 @@ def prepare(recipe: Recipe, data: Path, run: Path) -> Splits:
     with replacing_folder(run / "data") as folder:
         for split, part in splits.items():
             rows.write(part, folder / f"{split}.parquet")
-        write_json(folder / "sources.json", sums)
+        write_json(folder / "sources.json", {"files": sums, "asked": asked(recipe)})
         write_json(folder / "report.json", table)
     return splits
+
+
+def asked(recipe: Recipe) -> dict[str, Any]:
+    """The part of a recipe that decides its rows."""
+    return recipe.model_dump(mode="json", include={"seed", "tasks", "source"})
+
+
+def fits(recipe: Recipe, run: Path) -> bool:
+    """Whether the rows in a run folder are those this recipe asks for."""
+    note = run / "data" / "sources.json"
+    return note.is_file() and json.loads(note.read_text(encoding="utf-8"))["asked"] == asked(recipe)
 
 
 def prepared(recipe: Recipe, run: Path) -> Splits:

@@ -1,5 +1,6 @@
 """Recipes, preparation, leaks: from files to splits."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from training import report, rows
 from training.errors import DataError, LeakError, RecipeError
 from training.labels import TASKS
 from training.masking import without_emoticons, without_words
-from training.prepare import prepare, prepared
+from training.prepare import fits, prepare, prepared
 from training.rows import Rows
 
 
@@ -139,6 +140,14 @@ def test_emoticons_that_name_the_label_are_reported() -> None:
     assert found == {"tokens": {"[哈哈]": "positive", "[泪]": "negative"}, "share_of_rows": 1.0}
 
 
+def test_rows_prepared_for_other_sources_are_not_taken_for_this_recipes(tiny: Path, tmp_path: Path) -> None:
+    recipe = recipes.load(str(tiny))
+    prepare(recipe, tmp_path, tmp_path / "run")
+    assert fits(recipe, tmp_path / "run")
+    assert fits(recipes.load(str(tiny), ["train.epochs=9"]), tmp_path / "run")
+    assert not fits(recipes.load(str(tiny), ["source.moods.most=20"]), tmp_path / "run")
+
+
 def test_a_missing_file_stops_before_anything_is_written(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "moods.csv").unlink()
     with pytest.raises(DataError, match=r"moods\.csv"):
@@ -160,3 +169,14 @@ def test_lovelorn_posts_are_found_by_key_words_and_balanced(tmp_path: Path, writ
     found = prepare(recipe, tmp_path, tmp_path / "run")["train"]
     assert found.targets["lovelorn"].sum(axis=0).tolist() == [20, 20]
     assert 3 <= sum("分手" in text for text in found.texts) <= 17
+
+
+def test_the_documentation_names_every_key_and_every_recipe() -> None:
+    page = (Path(recipes.__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    sections = (
+        recipes.Recipe, recipes.Source, recipes.Weak, recipes.Encoder, recipes.Lora, recipes.Schedule,
+        recipes.Shipping,
+    )  # fmt: skip
+    keys = {key for section in sections for key in section.model_fields}
+    names = keys | {path.stem for path in recipes.RECIPES.glob("*.toml")}
+    assert {name for name in names if not re.search(rf"[`.\[]{name}\b", page)} == set()
