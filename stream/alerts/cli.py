@@ -83,7 +83,7 @@ def list_alerts() -> None:
         if status.get("missing_since"):
             console.print(f"[red]no data since {_minute(status['missing_since'])}")
         if status.get("rules_error"):
-            console.print(f"[red]{status['rules_error']}", markup=True)
+            console.print(status["rules_error"], style="red", markup=False)
 
     run(show())
 

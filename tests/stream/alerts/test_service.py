@@ -1,5 +1,8 @@
+import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +12,10 @@ from stream.alerts.service import Service
 from stream.alerts.store import Store
 from stream.buckets import MINUTE
 from stream.client import Fanpulse
+from stream.errors import Unavailable
 from tests.stream.alerts.examples import rules_file
 from tests.stream.alerts.town import NOON, Clock, Town
+from tests.stream.deployment import until
 
 SHIFT = """
 board_url = "http://127.0.0.1:8080/"
@@ -232,6 +237,55 @@ async def test_the_channels_hear_of_a_muted_alert_when_the_mute_ends(fp, town, c
 
 
 async def _nothing(*_: object) -> None: ...
+
+
+async def test_while_redis_is_away_nothing_is_told_and_afterwards_it_goes_on(tmp_path, clock):
+    server = Redis(tmp_path / "redis")
+    async with AsyncExitStack() as stack:
+        await server.start()
+        fp = await stack.enter_async_context(Fanpulse(server.url))
+        town = Town(fp)
+        await town.live(range(60), 2)
+        await town.live(range(60, 64), 14)
+        clock.after(59)
+        running = asyncio.create_task(Service(fp, rules_file(tmp_path, SHIFT), clock=clock).run())
+        stack.callback(running.cancel)
+        store = Store(fp.redis, fp.keys)
+        await until(lambda: _judged(store, 59))
+        await server.stop()
+        clock.after(63)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        await until(lambda: _judged(store, 63))
+        assert await told(fp) == [("turning", "firing")]
+
+
+async def _judged(store: Store, minute: int) -> bool:
+    try:
+        return (await store.status()).get("minute") == str(NOON + minute * MINUTE)
+    except Unavailable:
+        return False
+
+
+async def test_the_rights_in_the_shipped_acl_are_enough(fp, town, clock, tmp_path, redis_server, monkeypatch):
+    monkeypatch.setenv("OPS_SECRET", "secret")
+    acl = (Path(__file__).parents[3] / "deploy/redis.acl").read_text(encoding="utf-8").splitlines()
+    _, name, *rights = next(line for line in acl if line.startswith("user fanpulse-alerts")).split()
+    await fp.redis.execute_command("ACL", "SETUSER", name, "reset", ">pass", *rights)
+    url = redis_server.url.replace("redis://", f"redis://{name}:pass@")
+    await town.live(range(60), 2)
+    await town.live(range(60, 66), 14)
+    async with Fanpulse(url) as limited:
+        service = Service(limited, rules_file(tmp_path, SHIFT + CHANNEL.replace("9/", "9")), clock=clock)
+        await judged(service, clock, range(58, 66))
+        store = Store(limited.redis, limited.keys)
+        (message,) = await store.outbox()
+        await service._courier.stop()
+        assert await store.delivered(1, message, "refused")
+        await store.revive((await store.dead())[0])
+        await service._lease.release()
+    assert await told(fp) == [("turning", "firing")]
+    await fp.redis.execute_command("ACL", "DELUSER", name)
 
 
 async def test_few_authors_behind_the_negativity_are_found_in_the_comments(fp, town, clock, tmp_path):
