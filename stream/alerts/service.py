@@ -61,11 +61,17 @@ class Service:
         """Go on until cancelled. Redis may come and go. Raises ConfigurationError where Redis refuses us."""
         keeping = asyncio.create_task(self._lease.keep())
         try:
+            away = False
             while True:
                 try:
                     await self.turn()
+                    if away:
+                        log.info("Redis is back")
+                    away = False
                 except Unavailable as error:
-                    log.warning("%s; neither firing nor resolving until it is back", error)
+                    if not away:
+                        log.warning("%s; neither firing nor resolving until it is back", error)
+                    away = True
                 await asyncio.sleep(_LOOK_EVERY_S)
         finally:
             keeping.cancel()
