@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from stream import topics
 from stream.buckets import Increments, settlement
 from stream.comments import Comment, Rejected, decode
 from stream.connections import REDIS_ERRORS, connect_redis, kafka_options
@@ -74,15 +75,15 @@ async def audit(settings: Settings) -> Audit:
         isolation_level="read_committed",
     )
     try:
-        await consumer.start()
-        numbers = consumer.partitions_for_topic(settings.comments_topic)
-        if not numbers:
+        counts = await topics.partitions(settings)
+        if settings.comments_topic not in counts:
             raise ConfigurationError(f"Kafka has no topic {settings.comments_topic}")
-        rejected = await _rejected_offsets(consumer, settings)
+        await consumer.start()
+        rejected = await _rejected_offsets(consumer, settings, counts.get(settings.rejected_topic, 0))
         return Audit(
             [
                 await _audit_partition(settings, consumer, redis, number, rejected)
-                for number in sorted(numbers)
+                for number in range(counts[settings.comments_topic])
             ]
         )
     except KafkaError as error:
@@ -230,10 +231,12 @@ async def _events(redis: Any, keys: PartitionKeys, found: PartitionAudit) -> Asy
         after = f"({_text(page[-1][0])}"
 
 
-async def _rejected_offsets(consumer: AIOKafkaConsumer, settings: Settings) -> dict[int, set[int]]:
+async def _rejected_offsets(
+    consumer: AIOKafkaConsumer, settings: Settings, partitions: int
+) -> dict[int, set[int]]:
     """Partition → offsets that have a dead letter."""
     offsets: dict[int, set[int]] = {}
-    for number in consumer.partitions_for_topic(settings.rejected_topic) or ():
+    for number in range(partitions):
         async for letter in _records(consumer, TopicPartition(settings.rejected_topic, number)):
             topic, partition, offset = letter.key.decode().rsplit(":", 2)
             if topic == settings.comments_topic:

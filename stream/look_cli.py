@@ -27,6 +27,7 @@ def window(
     from stream.history import History
     from stream.keys import Keys
     from stream.rolling import Window
+    from stream.subscription import answered
 
     settings = load_settings()
     moment = time.time() if at is None else (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
@@ -35,7 +36,8 @@ def window(
         redis = connect_redis(settings)
         try:
             history = History(redis, Keys(settings.redis_prefix), settings.comments_topic)
-            return await history.window(community, size, moment)
+            with answered():
+                return await history.window(community, size, moment)
         finally:
             await redis.aclose()
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import orjson
@@ -53,7 +54,8 @@ async def test_window_and_events_show_what_was_settled(deployment: Deployment) -
     code, output, _ = await fanpulse(deployment, "events", "--json")
     events = [orjson.loads(line) for line in output.splitlines()]
     assert (code, len(events)) == (0, 4)
-    assert [event["created_at"] for event in events] == sorted(event["created_at"] for event in events)
+    said_at = [datetime.fromisoformat(event["created_at"]) for event in events]
+    assert said_at == sorted(said_at)
     _, output, _ = await fanpulse(deployment, "events", "--community", "community-1")
     assert output.count("\n") == 1
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from deploy.local import Kafka
 from stream import topics
-from stream.cli import app
+from stream.cli import application
 from stream.errors import ConfigurationError
 from stream.replay import Columns, Pace, Summary, replay_rows, to_comment
 from stream.rows import BadRow, Row
@@ -157,7 +157,7 @@ def test_only_the_first_bad_rows_are_kept_by_name() -> None:
 def test_the_command_refuses_a_rate_together_with_a_speed(tmp_path: Path) -> None:
     path = tmp_path / "fans.csv"
     path.write_text("text\n")
-    result = CliRunner().invoke(app, ["replay", str(path), "--rate", "1", "--speed", "1"])
+    result = CliRunner().invoke(application(), ["replay", str(path), "--rate", "1", "--speed", "1"])
     assert result.exit_code == 2
     assert "exclude each other" in result.output
 
@@ -171,7 +171,7 @@ def test_the_command_sends_a_file_and_counts_its_rows(
     monkeypatch.setenv("FANPULSE_KAFKA_URL", settings.kafka_url)
     monkeypatch.setenv("FANPULSE_COMMENTS_TOPIC", settings.comments_topic)
     monkeypatch.setenv("FANPULSE_REJECTED_TOPIC", settings.rejected_topic)
-    result = CliRunner().invoke(app, ["replay", str(path), "--limit", "3"])
+    result = CliRunner().invoke(application(), ["replay", str(path), "--limit", "3"])
     assert result.exit_code == 0, result.output
     assert f"sent 2 comments to {settings.comments_topic}, 1 bad rows" in result.output
     assert "row 2: not JSON" in result.output
