@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import sys
 import tempfile
+import traceback
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from faust.types import TP
 from stream import connections, metrics, topics
 from stream.batches import BatchApp, Fences
 from stream.connections import REDIS_ERRORS
-from stream.errors import ConfigurationError, FenceMoved, Interrupted, Unavailable
+from stream.errors import ConfigurationError, FanpulseError, FenceMoved, Interrupted, Unavailable
 from stream.health import HealthServer, Progress
 from stream.keys import Keys
 from stream.models import Models
@@ -37,12 +40,12 @@ FENCES_WATCHED_EVERY_S = 5.0
 class Worker:
     """One worker process: its parts, and the agent that joins them."""
 
-    def __init__(self, settings: Settings, scorer: Scorer | None = None) -> None:
+    def __init__(self, settings: Settings, scorer: Scorer) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
         self._redis = connections.connect_redis(settings)
         self._keys = Keys(settings.redis_prefix)
-        self.scorer = scorer or Scorer.of(settings)
+        self._scorer = scorer
         self._sink = Sink(
             self._redis,
             self._keys,
@@ -50,7 +53,7 @@ class Worker:
             minutes_kept_s=settings.minutes_kept_s,
             hours_kept_s=settings.hours_kept_s,
         )
-        self._models = Models(self.scorer, self._redis, self._keys, settings.models)
+        self._models = Models(self._scorer, self._redis, self._keys, settings.models)
         self._producer = AIOKafkaProducer(**connections.kafka_options(settings), acks="all", linger_ms=5)
         self._progress = Progress(settings.live_within_s)
         self._patience = Patience(settings.give_up_after_s, lambda: self._stopping, self._progress.moved)
@@ -58,7 +61,7 @@ class Worker:
         self._pipeline = Pipeline(
             settings,
             models=self._models,
-            scorer=self.scorer,
+            scorer=self._scorer,
             rejects=Rejects(self._producer, settings.rejected_topic),
             sink=self._sink,
             # A batch is left alone when its partition is taken away, not only when the process stops.
@@ -86,7 +89,7 @@ class Worker:
             loop.add_signal_handler(number, self._stopping.set)
         async with contextlib.AsyncExitStack() as closing:
             closing.push_async_callback(self._redis.aclose)
-            closing.push_async_callback(self.scorer.close)
+            closing.push_async_callback(self._scorer.close)
             closing.push_async_callback(self._health.stop)
             await self._listen()
             closing.push_async_callback(self._producer.stop)
@@ -255,6 +258,27 @@ class Worker:
         metrics.LAG.clear()
         for tp, lag in self._app.consumer.lags().items():
             metrics.LAG.labels(tp.partition).set(lag)
+
+
+def run_worker(settings: Settings, kind: type[Scorer] = Scorer) -> None:
+    """Run one worker to its end; a worker that fails ends the process: 2 for what must be set right, else 1.
+
+    It ends at once, because a crashed Faust leaves tasks that outlive their cancellation, and a process that
+    lingers would keep its partitions.
+    """
+
+    async def work() -> None:
+        try:
+            await Worker(settings, kind.of(settings)).run()
+        except Exception as error:
+            if isinstance(error, FanpulseError):
+                print(f"fanpulse: {error}", file=sys.stderr)
+            else:
+                traceback.print_exception(error)
+            sys.stderr.flush()
+            os._exit(2 if isinstance(error, ConfigurationError) else 1)
+
+    asyncio.run(work())
 
 
 def _faust_app(settings: Settings, fences: Fences) -> BatchApp:

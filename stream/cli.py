@@ -24,15 +24,11 @@ app = typer.Typer(
 @app.command()
 def worker() -> None:
     """Score comments and settle them in Redis, until SIGTERM. Start as many as there are partitions."""
-    from stream.app import Worker
+    from stream.app import run_worker
 
     settings = load_settings()
     log_to_stderr(settings)
-
-    async def work() -> None:
-        await Worker(settings).run()
-
-    run(work())
+    run_worker(settings)
 
 
 @app.command()

@@ -3,10 +3,9 @@
 usage: python -m tests.benchmarks.instant      (FANPULSE_ variables as for the worker)
 """
 
-import asyncio
 from collections.abc import Sequence
 
-from stream.app import Worker
+from stream.app import run_worker
 from stream.cli import load_settings, log_to_stderr
 from stream.comments import Rejected
 from stream.model import Model, Task
@@ -42,11 +41,7 @@ class InstantScorer(Scorer):
         return [SCORES] * len(texts)
 
 
-async def work() -> None:
+if __name__ == "__main__":
     settings = load_settings()
     log_to_stderr(settings)
-    await Worker(settings, InstantScorer.of(settings)).run()
-
-
-if __name__ == "__main__":
-    asyncio.run(work())
+    run_worker(settings, InstantScorer)

@@ -139,15 +139,14 @@ class Deployment:
             await admin.close()
         await topics.create(settings, self.partitions, 1)
 
-    async def worker(self, **settings: object) -> Worker:
-        """Start one more worker."""
+    async def worker(self, *, module: Sequence[str] = ("stream", "worker"), **settings: object) -> Worker:
+        """Start one more worker, or what else is run as `python -m module`."""
         log = self.folder / f"worker-{len(self.workers)}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "stream",
-                "worker",
+                *module,
                 env={**os.environ, **self.environment(**settings)},
                 stdout=output,
                 stderr=output,

@@ -1,21 +1,15 @@
 """Faust fed by whole fetch batches, against a real broker and its traps."""
 
 import asyncio
-import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from deploy.local import Kafka, Redis, Triton
-from stream import settings as settings_module
-from stream.app import Worker
-from stream.model import Model
-from stream.scorer import Scorer, Scores
-from tests.benchmarks.instant import InstantScorer
-from tests.stream.deployment import Deployment, comment, deployed, until
+from tests.stream.deployment import PATIENCE_S, Deployment, comment, deployed, until
 
 
 @pytest.fixture
@@ -24,32 +18,6 @@ async def deployment(
 ) -> AsyncIterator[Deployment]:
     async with deployed(kafka, redis_server, triton, tmp_path, batch_records=50) as deployment:
         yield deployment
-
-
-class HeldScorer(InstantScorer):
-    """Answers only once it is let go."""
-
-    def hold(self) -> None:
-        self.asked = asyncio.Event()
-        self.let_go = asyncio.Event()
-
-    async def score(self, model: Model, texts: Sequence[str]) -> list[Scores]:  # type: ignore[override]
-        self.asked.set()
-        await self.let_go.wait()
-        return await super().score(model, texts)  # type: ignore[return-value]
-
-
-class RaisingScorer(InstantScorer):
-    async def score(self, model: Model, texts: Sequence[str]) -> list[Scores]:  # type: ignore[override]
-        raise ZeroDivisionError("a defect nobody thought of")
-
-
-def worker_here(deployment: Deployment, kind: type[Scorer], monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """A worker in this process, with a scorer of its own."""
-    for name, value in deployment.environment().items():
-        monkeypatch.setenv(name, value)
-    settings = settings_module.load()
-    return Worker(settings, kind.of(settings))
 
 
 async def test_what_an_aborted_transaction_wrote_has_no_effect_and_markers_leave_no_hole(
@@ -100,30 +68,31 @@ async def test_offsets_that_compaction_took_are_passed(
 
 
 async def test_an_agent_that_raises_stops_the_worker_with_its_batch_unacknowledged(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment,
 ) -> None:
     await deployment.send([comment(number) for number in range(10)])
-    worker = worker_here(deployment, RaisingScorer, monkeypatch)
-    with pytest.raises(ZeroDivisionError):
-        await worker.run()
+    worker = await deployment.worker(module=("tests.stream.staged", "raising"))
+    assert await asyncio.wait_for(worker.process.wait(), PATIENCE_S) == 1
+    assert "ZeroDivisionError" in worker.log.read_text()
     assert await deployment.fence() == 0
     assert not await deployment.committed()
     assert await deployment.events() == []
 
 
 async def test_a_stop_while_scoring_settles_the_batch_and_commits_it(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, tmp_path: Path
 ) -> None:
     await deployment.send([comment(number) for number in range(30)])
-    worker = worker_here(deployment, HeldScorer, monkeypatch)
-    scorer: HeldScorer = worker.scorer  # type: ignore[assignment]
-    scorer.hold()
-    running = asyncio.create_task(worker.run())
-    await asyncio.wait_for(scorer.asked.wait(), 60)
-    os.kill(os.getpid(), signal.SIGTERM)
+    worker = await deployment.worker(module=("tests.stream.staged", "held", str(tmp_path)))
+
+    async def it_scores() -> bool:
+        return (tmp_path / "asked").exists()
+
+    await until(it_scores, what="the worker to score")
+    worker.signal(signal.SIGTERM)
     assert await deployment.fence() == 0
-    scorer.let_go.set()
-    await asyncio.wait_for(running, 60)
+    (tmp_path / "let-go").touch()
+    assert await asyncio.wait_for(worker.process.wait(), PATIENCE_S) == 0
     assert await deployment.fence() == 30
     assert await deployment.committed() == 30
     assert len(await deployment.events()) == 30
