@@ -227,3 +227,13 @@ def test_an_exported_version_is_measured_as_it_will_serve(run: Path, models: Pat
     assert set(figures["sets"]) == {"emotion/feelings", "sentiment/moods"}
     assert figures["texts_per_second"] > 0
     assert (run / "evaluation" / "test-onnx" / "predictions.parquet").exists()
+
+
+SHIPPED = sorted((Path(triton.__file__).parents[1] / "triton_models").glob("*/*/model.onnx"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: "/".join(path.parts[-3:-1]))
+def test_a_shipped_model_is_small_and_its_figures_are_of_this_file(path: Path) -> None:
+    figures = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
+    assert path.stat().st_size == figures["size"]["onnx_bytes"] <= 16e6
+    assert b"site-packages" not in path.read_bytes()
