@@ -9,16 +9,20 @@ import onnx
 import pytest
 import torch
 from tokenizers import Tokenizer
+from transformers import AutoModel, AutoTokenizer
 
-from tests.training.conftest import RECIPE, posts, pretrained, write_table
+from tests.training.conftest import RECIPE, posts, write_table
 from training import gate, int8, parity, triton
 from training import recipe as recipes
+from training.calibration import Calibration
 from training.checkpoint import load
 from training.errors import CheckpointError, GateError, ParityError
 from training.evaluate import evaluate
 from training.export import export
 from training.exported import Exported
 from training.graph import Scorer, write_onnx
+from training.labels import TASKS
+from training.models import Classifier
 from training.prepare import fingerprints, prepare
 from training.train import train
 
@@ -190,15 +194,46 @@ def test_the_card_tells_metrics_by_label_calibration_licences_failures_and_the_c
         assert part in card
 
 
-def test_a_transformer_is_exported_quantized_statically_and_measured_as_it_will_serve(
-    tiny: Path, tiny_bert: Path, tmp_path: Path
-) -> None:
-    pretrained(tiny)
-    changes = [f"encoder.name={tiny_bert}", "encoder.pooling=first", "train.rate=5e-3", "export.int8=static"]
-    recipe = recipes.load(str(tiny), [*changes, "train.epochs=6"])
-    splits = prepare(recipe, tmp_path, tmp_path / "run")
-    train(recipe, splits, tmp_path / "run", fingerprints(recipe, tmp_path))
-    folder = export(recipe, tmp_path / "run", tmp_path / "models")
-    figures = evaluate(tmp_path / "run", "test", folder)
-    assert figures["emotion.macro_f1"] > 0.5
-    assert (tmp_path / "run" / "evaluation" / "test-onnx" / "metrics.json").exists()
+def test_a_transformer_scores_alike_in_torch_onnx_and_static_int8(tiny_bert: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    heads = {name: TASKS[name] for name in ("emotion", "sentiment")}
+    model = Classifier(
+        AutoModel.from_pretrained(tiny_bert), heads, embedding=128, pooling="first", dropout=0.1
+    )
+    plain = {
+        name: Calibration(np.ones(len(task.labels), np.float32), np.zeros(len(task.labels), np.float32))
+        for name, task in heads.items()
+    }
+    scorer = Scorer(model, plain)
+    folders = tmp_path / "fp32", tmp_path / "int8"
+    for folder in folders:
+        folder.mkdir()
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    write_onnx(scorer, folders[0] / "model.onnx")
+    fp32 = Exported(folders[0])
+    batch = fp32.batch(TEXTS[:4])
+    with torch.inference_mode():
+        truth = scorer(*(torch.from_numpy(batch[name]) for name in ("input_ids", "attention_mask")))
+    for ours, theirs in zip(truth, fp32.session.run(fp32.outputs, batch), strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-4)
+    int8.quantize(folders[0] / "model.onnx", folders[1] / "model.onnx", "static", [batch])
+    small = Exported(folders[1])
+    assert np.abs(small.score(TEXTS[:4])["emotion"] - fp32.score(TEXTS[:4])["emotion"]).max() < 0.05
+    parity.neighbours(small, TEXTS[:4])
+
+
+def test_an_exported_version_is_measured_as_it_will_serve(run: Path, models: Path) -> None:
+    figures = evaluate(run, "test", models / "2")
+    assert set(figures["sets"]) == {"emotion/feelings", "sentiment/moods"}
+    assert figures["texts_per_second"] > 0
+    assert (run / "evaluation" / "test-onnx" / "predictions.parquet").exists()
+
+
+SHIPPED = sorted((Path(triton.__file__).parents[1] / "triton_models").glob("*/*/model.onnx"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: "/".join(path.parts[-3:-1]))
+def test_a_shipped_model_is_small_and_its_figures_are_of_this_file(path: Path) -> None:
+    figures = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
+    assert path.stat().st_size == figures["size"]["onnx_bytes"] <= 16e6
+    assert b"site-packages" not in path.read_bytes()
