@@ -20,6 +20,7 @@ from stream.batches import BatchApp, Fences
 from stream.connections import REDIS_ERRORS
 from stream.errors import ConfigurationError, FanpulseError, FenceMoved, Interrupted, Unavailable
 from stream.health import HealthServer, Progress
+from stream.jobs import end
 from stream.keys import Keys
 from stream.models import Models
 from stream.patience import Patience
@@ -109,16 +110,15 @@ class Worker:
             await self._app.wait(self._stopping.wait())
             crash = self._app.crash_reason
         finally:
-            for job in side_jobs:
-                job.cancel()
             log.info("stopping: settling what is in flight")
             leaving = asyncio.create_task(self._app.stop())
             _, late = await asyncio.wait({leaving}, timeout=self._settings.drain_s)
             if late:
                 log.warning("not settled within %g s: left to other workers", self._settings.drain_s)
-            for task in (starting, leaving):
-                task.cancel()
-            await asyncio.gather(starting, leaving, *side_jobs, return_exceptions=True)
+            await end(side_jobs)
+            starting.cancel()
+            leaving.cancel()
+            await asyncio.wait({starting, leaving}, timeout=1.0)  # Faust's tasks may outlive a cancellation
         if crash is not None:
             raise crash
 

@@ -26,6 +26,7 @@ from stream.cli import fail, load_settings
 from stream.client import Fanpulse
 from stream.demo_view import Picture
 from stream.errors import FanpulseError
+from stream.jobs import end
 from stream.settings import Settings
 from stream.storyline import COMMUNITIES, Turn, storyline
 
@@ -124,9 +125,7 @@ async def _play(settings: Settings, console: Console, seconds: float, seed: int,
             for job in done:
                 job.result()
         finally:
-            for job in jobs:
-                job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
+            await end(jobs)
             console.print(picture.summary())
 
 
