@@ -19,13 +19,14 @@ from stream import connections, metrics, topics
 from stream.batches import BatchApp, Fences
 from stream.connections import REDIS_ERRORS
 from stream.errors import ConfigurationError, FanpulseError, FenceMoved, Interrupted, Unavailable
-from stream.health import HealthServer, Progress
+from stream.health import HealthServer
 from stream.jobs import end
 from stream.keys import Keys
 from stream.models import Models
 from stream.patience import Patience
 from stream.pipeline import Pipeline
 from stream.positions import Batch
+from stream.progress import Progress, watch
 from stream.rejects import Rejects
 from stream.scorer import Scorer
 from stream.settings import Settings
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 MODELS_REFRESHED_EVERY_S = 5.0
 FENCES_WATCHED_EVERY_S = 5.0
+PROGRESS_WATCHED_EVERY_S = 2.0
 
 
 class Worker:
@@ -56,7 +58,7 @@ class Worker:
         )
         self._models = Models(self._scorer, self._redis, self._keys, settings.models)
         self._producer = AIOKafkaProducer(**connections.kafka_options(settings), acks="all", linger_ms=5)
-        self._progress = Progress(settings.live_within_s)
+        self._progress = Progress(settings.live_within_s, settings.give_up_after_s)
         self._patience = Patience(settings.give_up_after_s, lambda: self._stopping, self._progress.moved)
         self._app = _faust_app(settings, self._fences)
         self._pipeline = Pipeline(
@@ -89,6 +91,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         async with contextlib.AsyncExitStack() as closing:
+            watch(self._progress)
+            closing.callback(asyncio.create_task(self._progress.beat()).cancel)
             closing.push_async_callback(self._redis.aclose)
             closing.push_async_callback(self._scorer.close)
             closing.push_async_callback(self._health.stop)
@@ -104,7 +108,7 @@ class Worker:
         starting = asyncio.create_task(self._app.start())
         side_jobs = [
             asyncio.create_task(self._crash_with(job))
-            for job in (self._publish(), self._refresh_models(), self._watch_fences())
+            for job in (self._publish(), self._refresh_models(), self._watch_fences(), self._watch_progress())
         ]
         try:
             await self._app.wait(self._stopping.wait())
@@ -138,18 +142,16 @@ class Worker:
         consumer = self._app.consumer
         if not consumer.is_current(batch):
             return
-        self._progress.begin()
-        try:
-            await self._pipeline.process(batch)
-            consumer.settled(batch)
-        except FenceMoved as moved:
-            await self._meet_fence(batch, moved)
-        except Interrupted as interrupted:
-            log.info("partition=%d left to others: %s", batch.tp.partition, interrupted)
-        except Exception as error:
-            await self._app.crash(error)
-        finally:
-            self._progress.end()
+        with self._progress.work(batch.tp):
+            try:
+                await self._pipeline.process(batch)
+                consumer.settled(batch)
+            except FenceMoved as moved:
+                await self._meet_fence(batch, moved)
+            except Interrupted as interrupted:
+                log.info("partition=%d left to others: %s", batch.tp.partition, interrupted)
+            except Exception as error:
+                await self._app.crash(error)
 
     async def _meet_fence(self, batch: Batch, moved: FenceMoved) -> None:
         tp = batch.tp
@@ -216,6 +218,14 @@ class Worker:
                     metrics.FENCE_MOVED.labels(tp.partition).inc()
                     log.warning("partition=%d the fence went from %d to %s", tp.partition, last, fence)
                     await self._return_to_fence(tp)
+
+    async def _watch_progress(self) -> None:
+        """Find a consumer that stopped fetching although there is more to read."""
+        while True:
+            await asyncio.sleep(PROGRESS_WATCHED_EVERY_S)
+            with self._progress.work():
+                standings = await self._app.consumer.standings()
+            self._progress.stands(standings)
 
     async def _crash_with(self, job: Coroutine[None, None, None]) -> None:
         """Run a job for as long as the worker runs; a defect in it stops the worker, not the job alone."""
