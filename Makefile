@@ -34,10 +34,10 @@ bench: setup  ## figures, compared within one run; BENCH="stream-path" for one a
 faults: setup  ## break the real stack for three minutes: nothing lost, nothing counted twice (part of `make test`)
 	$(BIN)/pytest tests/faults
 
-faults-long: setup  ## the same for MINUTES=60, plan and traffic drawn from SEED, with stock Faust beside it
+faults-long: setup  ## the same for MINUTES=60, plan and traffic drawn from SEED, after stock Faust; figures in build/
 	$(BIN)/python -m tests.faults --stock --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
 
-soak: setup  ## MINUTES=30 at 80 % of saturation, a rebalance a minute: does memory, or anything, grow?
+soak: setup  ## MINUTES=30 at 80 % of saturation, a rebalance a minute: does anything grow? figures in build/
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30)
 
 check: setup  ## formatting, types, architecture, lock files up to date

@@ -17,13 +17,14 @@ from stream.connections import REDIS_ERRORS
 from stream.errors import ConfigurationError, FanpulseError, FenceMoved, Interrupted, Unavailable
 from stream.faust_app import faust_app
 from stream.fences import FenceKeeper
-from stream.health import HealthServer, Progress
+from stream.health import HealthServer
 from stream.jobs import end
 from stream.keys import Keys
 from stream.models import Models
 from stream.patience import Patience
 from stream.pipeline import Pipeline
 from stream.positions import Batch
+from stream.progress import Progress, watch
 from stream.rejects import Rejects
 from stream.scorer import Scorer
 from stream.settings import Settings
@@ -42,7 +43,7 @@ class Worker:
         self._scorer = scorer
         self._redis = connections.connect_redis(settings)
         self._producer = AIOKafkaProducer(**connections.kafka_options(settings), acks="all", linger_ms=5)
-        self._progress = Progress(settings.live_within_s)
+        self._progress = Progress(settings.live_within_s, settings.give_up_after_s)
         self._patience = Patience(settings.give_up_after_s, lambda: self._stopping, self._progress.moved)
         keys = Keys(settings.redis_prefix)
         sink = Sink(
@@ -87,6 +88,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         async with contextlib.AsyncExitStack() as closing:
+            watch(self._progress)
+            closing.callback(asyncio.create_task(self._progress.beat()).cancel)
             closing.push_async_callback(self._redis.aclose)
             closing.push_async_callback(self._scorer.close)
             closing.push_async_callback(self._health.stop)
@@ -132,15 +135,13 @@ class Worker:
         """Process `batch`; never raises, because Faust would acknowledge and go on."""
         if not self._app.consumer.is_current(batch):
             return
-        self._progress.begin()
-        try:
-            await self._settle(batch)
-        except Interrupted as interrupted:
-            log.info("partition=%d left to others: %s", batch.tp.partition, interrupted)
-        except Exception as error:
-            await self._app.crash(error)
-        finally:
-            self._progress.end()
+        with self._progress.work(batch.tp):
+            try:
+                await self._settle(batch)
+            except Interrupted as interrupted:
+                log.info("partition=%d left to others: %s", batch.tp.partition, interrupted)
+            except Exception as error:
+                await self._app.crash(error)
 
     async def _settle(self, batch: Batch) -> None:
         try:
@@ -159,6 +160,7 @@ class Worker:
                 every_s=self._settings.publish_every_s,
             ),
             chores.refresh_models(self._models),
+            chores.watch_progress(self._progress, lambda: self._app.consumer),
             self._fences.watch(),
         ]
 

@@ -14,7 +14,7 @@ import aiokafka
 import faust
 from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.conductor import Conductor
 from faust.transport.drivers.aiokafka import (
@@ -26,7 +26,7 @@ from faust.transport.drivers.aiokafka import (
 )
 from faust.types import TP, ConsumerMessage
 
-from stream.positions import Batch, Positions, Recheck
+from stream.positions import Batch, Positions, Recheck, Standing
 
 Fences = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 """Where each newly assigned partition is to be read from: its fence."""
@@ -125,6 +125,17 @@ class BatchConsumer(Consumer):
         fences = self.fences()
         ends = {tp: self.highwater(tp) for tp in fences}
         return {tp: max(0, end - fences[tp]) for tp, end in ends.items() if end is not None}
+
+    async def standings(self) -> dict[TP, Standing]:
+        """Where each assigned partition stands; nothing where Kafka does not say."""
+        tps = list(self.fences())
+        try:
+            ends = await self.highwaters(*tps) if tps else {}
+            read = {tp: await self.position(tp) for tp in tps}
+        except (KafkaError, IllegalStateError):
+            return {}
+        found = {tp: self._positions.standing(tp, read=read[tp] or 0, end=ends[tp]) for tp in tps}
+        return {tp: standing for tp, standing in found.items() if standing}
 
     async def _seek_to(self, tp: TP, offset: int) -> None:
         with suppress(IllegalStateError):  # taken away this very moment

@@ -4,14 +4,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from stream.batches import BatchConsumer
 from stream.connections import REDIS_ERRORS
 from stream.errors import Unavailable
 from stream.models import Models
+from stream.progress import Progress
 from stream.windows import Publisher
 
 log = logging.getLogger(__name__)
 
 MODELS_REFRESHED_EVERY_S = 5.0
+PROGRESS_WATCHED_EVERY_S = 2.0
 
 
 async def publish_windows(publisher: Publisher, is_ours: Callable[[], bool], *, every_s: float) -> None:
@@ -32,3 +35,12 @@ async def refresh_models(models: Models) -> None:
     while True:
         await asyncio.sleep(MODELS_REFRESHED_EVERY_S)
         await models.refresh()
+
+
+async def watch_progress(progress: Progress, consumer: Callable[[], BatchConsumer]) -> None:
+    """Find a consumer that stopped fetching although there is more to read."""
+    while True:
+        await asyncio.sleep(PROGRESS_WATCHED_EVERY_S)
+        with progress.work():
+            standings = await consumer().standings()
+        progress.stands(standings)

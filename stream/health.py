@@ -1,42 +1,12 @@
 """The worker's own web port: /metrics, /live and /ready. It serves nothing that changes state."""
 
-import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from stream import metrics
-
-
-class Progress:
-    """Whether work moves: a batch in hand must be settled, or tried again, within `within_s` seconds."""
-
-    def __init__(self, within_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._within_s = within_s
-        self._clock = clock
-        self._in_hand = 0
-        self._moved_at = clock()
-
-    def begin(self) -> None:
-        """A batch is taken in hand."""
-        if not self._in_hand:
-            self._moved_at = self._clock()
-        self._in_hand += 1
-
-    def end(self) -> None:
-        """A batch is settled, or left to others."""
-        self._in_hand -= 1
-        self.moved()
-
-    def moved(self) -> None:
-        """Something happened: an attempt ended, if only in a failure that will be tried again."""
-        self._moved_at = self._clock()
-
-    @property
-    def is_live(self) -> bool:
-        """False when a batch is in hand and nothing has moved for too long."""
-        return not self._in_hand or self._clock() - self._moved_at <= self._within_s
+from stream.progress import Progress
 
 
 class HealthServer:

@@ -23,6 +23,25 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Offsets of one partition: settled up to, handed to agents up to, read up to, and where the log ends."""
+
+    settled: int
+    handed: int
+    read: int
+    end: int
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a record waits to be read or settled; a transaction's marker at the end is neither."""
+        return self.settled < self.handed or self.read < self.end
+
+    def is_where(self, later: "Standing") -> bool:
+        """Whether nothing was read or settled until `later`."""
+        return (self.settled, self.read) == (later.settled, later.read)
+
+
+@dataclass(frozen=True, slots=True)
 class Recheck:
     """The records begin above `position`: fetch again from there to learn whether the log really jumps."""
 
@@ -50,6 +69,12 @@ class Positions:
         """Forget every partition that is not among `assigned`."""
         for tp in self._next.keys() - assigned:
             del self._next[tp], self._epochs[tp], self.settled[tp]
+
+    def standing(self, tp: TP, *, read: int, end: int) -> Standing | None:
+        """Where `tp` stands, given what the consumer knows; None where it is not ours."""
+        if tp not in self._next:
+            return None
+        return Standing(self.settled[tp], self._next[tp], read, end)
 
     def __contains__(self, tp: TP) -> bool:
         return tp in self._next

@@ -95,10 +95,10 @@ class Settings(BaseSettings):
     publish_every_s: float = Field(2.0, gt=0, le=60, description="how often changed windows are published")
 
     give_up_after_s: float = Field(
-        900.0, gt=0, description="a batch that cannot be settled for this long stops the worker"
+        900.0, gt=0, description="a worker that can settle nothing for this long ends"
     )
     live_within_s: float = Field(
-        60.0, gt=0, description="/live fails when work waits and no batch was settled for this long"
+        60.0, gt=0, description="/live fails when work waits and nothing has moved for this long"
     )
     drain_s: float = Field(
         20.0, gt=0, description="a stopping worker settles what is in flight for this long"

@@ -15,6 +15,7 @@ import psutil
 
 _LOOKED_AT_EVERY_S = 0.25
 _LEAVES_WITHIN_S = 45.0
+_HEAD, _TAIL = 64 * 1024, 4096  # bytes of a log: where the address stands, where the last line does
 
 
 @dataclass(eq=False)
@@ -25,6 +26,22 @@ class _Seat:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     wanted: bool = True
+    said_before: int = 0  # bytes in the log when the process began
+    address: str | None = None
+
+    def find_address(self) -> str | None:
+        """Where its process serves its health, once the log says so."""
+        if self.address is None:
+            with self.log.open("rb") as log:
+                log.seek(self.said_before)
+                found = re.search(rb"health and metrics on (\S+)", log.read(_HEAD))
+            self.address = found[1].decode() if found else None
+        return self.address
+
+    def last_line(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - _TAIL))
+            return log.read().decode(errors="replace").strip().rpartition("\n")[2][:300]
 
 
 @dataclass
@@ -107,13 +124,12 @@ class Fleet:
         return [psutil.Process(process.pid) for process in running]
 
     def addresses(self) -> list[str]:
-        """Where the running ones serve their health, as their logs say."""
-        said = [seat.log.read_text(errors="replace") for seat in self._seats if seat.wanted]
-        found = [re.findall(r"health and metrics on (\S+)", log) for log in said]
-        return [places[-1] for places in found if places]
+        """Where the running ones serve their health."""
+        return [address for seat in self._seats if seat.wanted and (address := seat.find_address())]
 
     def _start(self, seat: _Seat) -> None:
         with seat.log.open("ab") as log:
+            seat.said_before, seat.address = log.tell(), None
             seat.process = subprocess.Popen(
                 [sys.executable, *self.command],
                 env={**os.environ, **self.environment},
@@ -144,7 +160,6 @@ class Fleet:
             for seat in self._seats:
                 code = seat.process.poll() if seat.process else None
                 if seat.wanted and code is not None:
-                    last = seat.log.read_text(errors="replace").strip().splitlines()[-1:]
-                    self.exits.append(f"worker-{seat.number} exited with {code}: {' '.join(last)[:300]}")
+                    self.exits.append(f"worker-{seat.number} exited with {code}: {seat.last_line()}")
                     self._start(seat)
             await asyncio.sleep(_LOOKED_AT_EVERY_S)

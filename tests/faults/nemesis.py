@@ -8,16 +8,19 @@ import shutil
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import psutil
 from redis.asyncio import Redis as RedisClient
 from redis.exceptions import RedisError
+from tritonclient.grpc.aio import InferenceServerClient
 
 from deploy.local import Kafka, Redis, Service, Triton
 from tests.faults.fleet import Fleet
 from tests.faults.liar import Liar, Lie
+from tests.faults.models import Models
 from tests.faults.plan import KINDS, Fault
 from tests.faults.proxy import Proxy
 from tests.faults.traffic import Traffic
@@ -25,13 +28,16 @@ from tests.faults.traffic import Traffic
 CLOCK_STEP_S = 7200
 PRODUCERS_OFF_S = (-5 * 3600, 50 * 60)  # a broker refuses what is an hour ahead
 POISON_FLOOD = 400
-VERSIONS = ("1", "2")
 _DISK_LEFT = 4096
+_AGAIN_AFTER_S = 0.1
 
 
 @dataclass
 class Nemesis:
-    """`wires` are the proxies by service; `promoted` is the Redis hash of promoted model versions."""
+    """`wires` are the proxies by service; `promoted` is the Redis hash of promoted model versions.
+
+    What Redis holds before a fault makes it forget is kept in `evidence`, for the verifier.
+    """
 
     kafka: Kafka
     redis: Redis
@@ -40,8 +46,9 @@ class Nemesis:
     traffic: Traffic
     wires: Mapping[str, Proxy]
     liar: Liar
-    model: str
+    models: Models
     promoted: str
+    evidence: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # One fault at a time on one service: two that undo each other would prove nothing.
@@ -67,6 +74,7 @@ class Nemesis:
             "triton: refuses all": partial(self._lie, lie="refuse"),
             "triton: overloaded": partial(self._lie, lie="overloaded"),
             "triton: other version promoted": self._promote,
+            "triton: new version loaded and promoted": self._load_version,
             "redis: SIGKILL": partial(self._crash, self.redis),
             "redis: restored from an older copy": self._restore,
             "redis: FLUSHALL": self._flush,
@@ -103,6 +111,13 @@ class Nemesis:
         async with turn:
             await self._acts[fault.kind](fault)
 
+    async def heal(self) -> None:
+        """Start what does not run, after a fault that failed to undo itself."""
+        for name, service in {"kafka": self.kafka, "redis": self.redis, "triton": self.triton}.items():
+            async with self._turns[name]:
+                if not service.running:
+                    await service.start()
+
     async def _bounce(self, fault: Fault, how: signal.Signals) -> None:
         await self.fleet.bounce(self.fleet.pick(fault.luck), how, fault.lasts_s)
 
@@ -115,8 +130,8 @@ class Nemesis:
         await self.fleet.remove(seat)
 
     async def _two_rebalances(self, fault: Fault) -> None:
-        seat = self.fleet.add()
         first = asyncio.create_task(self._bounce(fault, signal.SIGKILL))
+        seat = self.fleet.add()
         await asyncio.sleep(fault.lasts_s)
         await self.fleet.remove(seat)
         await first
@@ -159,16 +174,31 @@ class Nemesis:
         self.liar.lie = None
 
     async def _promote(self, fault: Fault) -> None:
+        versions = self.models.versions
+        await self._serve(versions[int(fault.luck * len(versions))])
+        await asyncio.sleep(fault.lasts_s)
+
+    async def _load_version(self, fault: Fault) -> None:
+        """Triton takes the model in again, with one more version as long as there is room for it."""
+        await asyncio.to_thread(self.models.add)
+        async with InferenceServerClient(f"127.0.0.1:{self.triton.port}") as client:
+            await client.load_model(self.models.name)
+        await self._serve(self.models.versions[-1])
+        await asyncio.sleep(fault.lasts_s)
+
+    async def _serve(self, version: str) -> None:
         async with self.redis.connect() as client:
             # Redis may be away or may refuse: then this is no promotion, and no harm.
             with suppress(RedisError, OSError):
-                await client.hset(self.promoted, self.model, VERSIONS[int(fault.luck * 2)])
-        await asyncio.sleep(fault.lasts_s)
+                await client.hset(self.promoted, self.models.name, version)
 
     async def _restore(self, fault: Fault) -> None:
         files = self.redis.folder / "appendonlydir"
-        copy = shutil.copytree(files, self.redis.folder / "copy", dirs_exist_ok=True)
-        await asyncio.sleep(fault.lasts_s)
+        async with self.redis.connect() as client:
+            await _rewritten(client)
+            copy = await asyncio.to_thread(shutil.copytree, files, self.redis.folder / "copy")
+            await asyncio.sleep(fault.lasts_s)
+            await self._keep_evidence(client)
         await self.redis.kill()
         shutil.rmtree(files)
         copy.rename(files)
@@ -176,7 +206,16 @@ class Nemesis:
 
     async def _flush(self, _: Fault) -> None:
         async with self.redis.connect() as client:
+            await self._keep_evidence(client)
             await client.flushall()
+            await _rewritten(client)
+
+    async def _keep_evidence(self, client: RedisClient) -> None:
+        """Save what Redis holds at one moment, before it is wiped: a rebuild would hide what is wrong in it."""
+        await client.save()
+        kept = self.redis.folder / f"evidence-{len(self.evidence)}.rdb"
+        (self.redis.folder / "dump.rdb").rename(kept)
+        self.evidence.append(kept)
 
     async def _configured(self, fault: Fault, sick: str, well: str) -> None:
         async with self.redis.connect() as client:
@@ -194,8 +233,10 @@ class Nemesis:
         busy = asyncio.create_task(self._spin())
         await asyncio.sleep(fault.lasts_s)
         async with self.redis.connect() as client:
-            await client.script_kill()
-        await busy
+            while not busy.done():
+                with suppress(RedisError):  # its script is not under way yet, or was killed already
+                    await client.script_kill()
+                await asyncio.sleep(_AGAIN_AFTER_S)
 
     async def _spin(self) -> None:
         client = RedisClient.from_url(self.redis.url, socket_timeout=None)
@@ -243,3 +284,13 @@ class Nemesis:
     async def _silence(self, service: str, fault: Fault, share: float) -> None:
         with self.wires[service].black_hole(share):
             await asyncio.sleep(fault.lasts_s)
+
+
+async def _rewritten(client: RedisClient) -> None:
+    """Shorten the append-only file to what is held now, so that an hour's run can still be read back."""
+    await client.bgrewriteaof()
+    while True:
+        state = await client.info("persistence")
+        if not (state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"]):
+            return
+        await asyncio.sleep(_AGAIN_AFTER_S)

@@ -1,7 +1,7 @@
 """What is in Kafka and Redis after a run, read the plain way: no import from the product."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from redis.asyncio import Redis as RedisClient
@@ -38,6 +38,16 @@ class Partition:
     buckets: Mapping[str, Mapping[str, int]]
     sketches: Mapping[str, int]  # HyperLogLog → what it estimates
     letters: Mapping[int, ConsumerRecord]
+
+    def settled_by_then(self) -> "Partition":
+        """As it was when the log ended at the fence: for a Redis of an earlier time than Kafka."""
+        return replace(
+            self,
+            records={offset: record for offset, record in self.records.items() if offset < self.fence},
+            letters={offset: letter for offset, letter in self.letters.items() if offset < self.fence},
+            end=self.fence,
+            committed=None,
+        )
 
 
 async def observe(

@@ -44,6 +44,7 @@ KINDS: Mapping[str, tuple[float, float]] = {
     "triton: refuses all": (2, 5),
     "triton: overloaded": (2, 5),
     "triton: other version promoted": (1, 2),
+    "triton: new version loaded and promoted": (1, 2),
     "redis: SIGKILL": (1, 4),
     "redis: restored from an older copy": (3, 8),
     "redis: FLUSHALL": (0, 0.1),

@@ -6,17 +6,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from onnx import numpy_helper
 
 from deploy.local import Kafka, Redis, Triton
 from deploy.local.ports import free_port
-from tests import tiny_model
 from tests.faults.fleet import Fleet
 from tests.faults.liar import Liar
-from tests.faults.nemesis import VERSIONS, Nemesis
+from tests.faults.models import Models
+from tests.faults.nemesis import Nemesis
 from tests.faults.observed import Names
 from tests.faults.oracle import Oracle
 from tests.faults.plan import SESSION_TIMEOUT_S
@@ -50,9 +48,9 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    folder: Path, *, seed: int, rate: float, command: list[str], workers: int = WORKERS
+    folder: Path, *, seed: int, rate: float, command: list[str], **settings: object
 ) -> AsyncIterator[Stage]:
-    """Start it all but the traffic; `command` is what Python runs as a worker."""
+    """Start it all but the traffic; `command` is what Python runs as a worker, with `settings` of its own."""
     async with AsyncExitStack() as stack:
         wires = {name: free_port() for name in ("kafka", "redis", "triton")}
         kafka = Kafka(folder / "kafka")
@@ -61,7 +59,8 @@ async def staged(
             "group.min.session.timeout.ms": 1000,
         }
         redis = Redis(folder / "redis", config=REDIS_CONFIG, executable=_survives_full_disk(folder))
-        triton = Triton(folder / "triton", repository=_models(folder / "models"))
+        models = Models(folder / "models")
+        triton = Triton(folder / "triton", repository=models.repository)
         for service in (kafka, redis, triton):
             await stack.enter_async_context(service)
         liar = await stack.enter_async_context(Liar(triton.port, free_port()))
@@ -83,25 +82,31 @@ async def staged(
         oracle = Oracle(f"127.0.0.1:{triton.port}")
         stack.push_async_callback(oracle.close)
 
-        environment = _environment(names, wires)
+        admin = AIOKafkaAdminClient(bootstrap_servers=inner)
+        await admin.start()
+        stack.push_async_callback(admin.close)
+        environment = _environment(names, wires, models.name, settings)
         fleet = Fleet(
             [argument.format(clock=folder / "workers" / "clock") for argument in command],
             environment,
             folder / "workers",
-            workers,
+            WORKERS,
         )
         traffic = Traffic(producer, names.topic, PARTITIONS, rate, seed)
         nemesis = Nemesis(
-            kafka, redis, triton, fleet, traffic, proxies, liar, tiny_model.NAME, f"{names.prefix}:models"
+            kafka, redis, triton, fleet, traffic, proxies, liar, models, f"{names.prefix}:models"
         )
-        watch = Watch(client, consumer, names.topic, [names.root(n) + "fence" for n in range(PARTITIONS)])
+        fences = [names.root(number) + "fence" for number in range(PARTITIONS)]
+        watch = Watch(client, consumer, admin, names.topic, names.group, fences)
         await fleet.start()
         stack.push_async_callback(fleet.stop)
         verifier = Verifier(client, inner, oracle, names, PSEUDONYM_KEY.encode())
         yield Stage(names, nemesis, fleet, traffic, watch, verifier)
 
 
-def _environment(names: Names, wires: dict[str, int]) -> dict[str, str]:
+def _environment(
+    names: Names, wires: dict[str, int], model: str, settings: dict[str, object]
+) -> dict[str, str]:
     chosen = {
         "kafka_url": f"kafka://127.0.0.1:{wires['kafka']}",
         "redis_url": f"redis://127.0.0.1:{wires['redis']}/0",
@@ -110,7 +115,7 @@ def _environment(names: Names, wires: dict[str, int]) -> dict[str, str]:
         "rejected_topic": names.rejected,
         "group": names.group,
         "redis_prefix": names.prefix,
-        "models": json.dumps({"zh": tiny_model.NAME}),
+        "models": json.dumps({"zh": model}),
         "pseudonym_key": PSEUDONYM_KEY,
         "kafka_session_timeout_s": SESSION_TIMEOUT_S,
         "triton_timeout_s": 3,
@@ -118,21 +123,11 @@ def _environment(names: Names, wires: dict[str, int]) -> dict[str, str]:
         "drain_s": 10,
         "events_kept": 10_000_000,  # the verifier wants them all
         "publish_every_s": PUBLISH_EVERY_S,
+        "cached_texts": 100,  # of 1200: a cache of all of them would hide Triton's faults
         "web_port": 0,
+        **settings,
     }
     return {f"FANPULSE_{name.upper()}": str(value) for name, value in chosen.items()}
-
-
-def _models(repository: Path) -> Path:
-    """The tiny model in two versions whose scores differ, so that a mixture of both would be seen."""
-    folder = tiny_model.write(repository, versions=tuple(map(int, VERSIONS)))
-    changed = folder / VERSIONS[1] / "model.onnx"
-    model = onnx.load(str(changed))
-    for constant in model.graph.initializer:
-        if constant.name == "four":
-            constant.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(constant) + 1, "four"))
-    onnx.save(model, str(changed))
-    return repository
 
 
 def _survives_full_disk(folder: Path) -> Path:

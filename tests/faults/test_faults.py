@@ -18,6 +18,11 @@ async def test_nothing_is_lost_and_nothing_counted_twice_while_everything_breaks
     outcome = await act(plan, tmp_path, seed=SEED, rate=100)
     assert outcome.verdict.comments > 1000
     assert str(outcome.verdict).endswith("nothing lost, nothing counted twice")
+    assert [str(verdict) for verdict in outcome.evidence if verdict.wrong] == []
+    assert outcome.evidence
+    assert outcome.not_carried_out == []
     assert outcome.stuck == []
+    assert outcome.commits_looked_at > 100
+    assert outcome.commits_ahead == []
     assert outcome.answers["/metrics 200"] > 0
     assert outcome.answers["/metrics 500"] == 0

@@ -7,10 +7,12 @@ letter. Neither (fuzz: valid records with bytes changed): one of both, either wi
 import asyncio
 import json
 import time
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 Record = tuple[bytes | None, list[tuple[str, bytes]]]
 
@@ -47,30 +49,42 @@ class Traffic:
                 sent = due
                 await asyncio.sleep(_TICK_S)
         except asyncio.CancelledError:
-            await asyncio.gather(*self._deliveries)
+            await self.delivered()
 
     async def burst(self, count: int) -> None:
         """As many comments as fast as they can be sent; returns when the broker has them."""
         await self._send([self._comment() for _ in range(count)])
-        await asyncio.gather(*self._deliveries)
+        await self.delivered()
 
     async def flood(self, count: int) -> None:
-        """Poison alone, on one partition."""
+        """Poison alone, half of it valid records with bytes changed, on one partition."""
         partition = self._rng.randrange(self._partitions)
-        await self._send([self._poison() for _ in range(count)], partition)
+        await self._send(
+            [draw() for _ in range(count // 2) for draw in (self._poison, self._fuzzed)], partition
+        )
+
+    async def delivered(self) -> None:
+        """Wait for what is on its way to the broker."""
+        await asyncio.gather(*self._deliveries, return_exceptions=True)
 
     async def _send(self, records: list[Record], partition: int | None = None) -> None:
         for value, headers in records:
-            delivery = await self._producer.send(
-                self._topic,
-                value,
-                key=b"k",
-                partition=self._rng.randrange(self._partitions) if partition is None else partition,
-                timestamp_ms=int((time.time() + self.clock_off_s) * 1000),
-                headers=headers,
-            )
-            self._deliveries.add(delivery)
-            delivery.add_done_callback(self._deliveries.discard)
+            with suppress(KafkaError):  # what the broker did not take was never said
+                delivery = await self._producer.send(
+                    self._topic,
+                    value,
+                    key=b"k",
+                    partition=self._rng.randrange(self._partitions) if partition is None else partition,
+                    timestamp_ms=int((time.time() + self.clock_off_s) * 1000),
+                    headers=headers,
+                )
+                self._deliveries.add(delivery)
+                delivery.add_done_callback(self._delivered)
+
+    def _delivered(self, delivery: asyncio.Future[Any]) -> None:
+        self._deliveries.discard(delivery)
+        if not delivery.cancelled():
+            delivery.exception()
 
     def _any(self) -> Record:
         draw = self._rng.random()

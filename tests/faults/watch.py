@@ -1,57 +1,127 @@
-"""Looks at fences and log ends while faults happen: how long until every partition moves again."""
+"""Looks at fences, log ends and commits while faults happen: when does work go on, is a commit ever ahead?"""
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from redis.asyncio import Redis as RedisClient
 from redis.exceptions import RedisError
 
 _LOOKS_EVERY_S = 0.2
+_COMMITS_EVERY_S = 1.0
 
 
+@dataclass
 class Watch:
     """Reads the `fences` (keys in the order of the partitions) of `topic`, past all proxies."""
 
-    def __init__(
-        self, redis: RedisClient, consumer: AIOKafkaConsumer, topic: str, fences: Sequence[str]
-    ) -> None:
-        self._redis = redis
-        self._consumer = consumer
-        self._tps = [TopicPartition(topic, number) for number in range(len(fences))]
-        self._fences = fences
+    redis: RedisClient
+    consumer: AIOKafkaConsumer
+    admin: AIOKafkaAdminClient
+    topic: str
+    group: str
+    fences: Sequence[str]
+    commits_looked_at: int = 0
+    commits_ahead: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._tps = [TopicPartition(self.topic, number) for number in range(len(self.fences))]
+        self._fences_seen = self._ends_seen = [0] * len(self.fences)
+        self._excused = set[int]()
+        self._excused_until = 0.0
+
+    async def follow(self) -> None:
+        """Keep what was last seen up to date until cancelled; a service that is away stops nothing else."""
+
+        async def follow_fences() -> None:
+            while True:
+                self._fences_seen = await self.settled()
+                await asyncio.sleep(_LOOKS_EVERY_S)
+
+        async def follow_ends() -> None:
+            while True:
+                self._ends_seen = await self.ends()
+                await asyncio.sleep(_LOOKS_EVERY_S)
+
+        await asyncio.gather(follow_fences(), follow_ends(), self._follow_commits())
 
     async def ends(self) -> list[int]:
-        ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(self._tps)
-        return [ends[tp] for tp in self._tps]
+        """The ends of the log, waiting for Kafka if it is away."""
+        while True:
+            try:
+                ends: Mapping[TopicPartition, int] = await self.consumer.end_offsets(self._tps)
+            except (KafkaError, OSError):
+                await asyncio.sleep(_LOOKS_EVERY_S)
+            else:
+                return [ends[tp] for tp in self._tps]
 
     async def settled(self) -> list[int]:
         """The fences, waiting for Redis if it is away."""
         while True:
             try:
-                values = [await self._redis.hget(key, "next") for key in self._fences]
+                values = [await self.redis.hget(key, "next") for key in self.fences]
             except (RedisError, OSError):
                 await asyncio.sleep(_LOOKS_EVERY_S)
             else:
                 return [int(value or 0) for value in values]
 
+    @property
+    def lag(self) -> int:
+        """Records not yet settled, as last seen."""
+        return sum(self._ends_seen) - sum(self._fences_seen)
+
     async def recovery_s(self, within_s: float) -> float:
         """Seconds until every partition that lags now has settled something. Raises TimeoutError."""
         begun = time.monotonic()
-        before, ends = await self.settled(), await self.ends()
+        before, ends = self._fences_seen, self._ends_seen
         lagging = [number for number, fence in enumerate(before) if fence < ends[number]]
         async with asyncio.timeout(within_s):
             while lagging:
-                now = await self.settled()
-                lagging = [number for number in lagging if now[number] <= before[number] < ends[number]]
+                await asyncio.sleep(_LOOKS_EVERY_S)
+                now = self._fences_seen
+                lagging = [number for number in lagging if now[number] <= before[number]]
                 # A fence that went back again meanwhile (another fault) is measured from there.
                 before = [min(pair) for pair in zip(before, now, strict=True)]
-                await asyncio.sleep(_LOOKS_EVERY_S)
         return time.monotonic() - begun
+
+    async def begun(self, within_s: float) -> None:
+        """Return when something was settled in every partition. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            while not all(await self.settled()):  # noqa: ASYNC110
+                await asyncio.sleep(_LOOKS_EVERY_S)
 
     async def caught_up(self, within_s: float) -> None:
         """Return when every fence stands at the end of the log. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
             while await self.settled() != await self.ends():  # noqa: ASYNC110 - nothing here could set an event
                 await asyncio.sleep(_LOOKS_EVERY_S)
+
+    def excuse(self, for_s: float) -> None:
+        """Redis may go back in time: commits stand ahead until the workers have noticed."""
+        self._excused = set(range(len(self.fences)))
+        self._excused_until = max(self._excused_until, time.monotonic() + for_s)
+
+    async def _follow_commits(self) -> None:
+        """Note in `commits_ahead` where a commit is ahead of its fence."""
+        while True:
+            await asyncio.sleep(_COMMITS_EVERY_S)
+            try:
+                found = await self.admin.list_consumer_group_offsets(self.group, partitions=self._tps)
+            except (KafkaError, OSError):
+                continue
+            fences = await self.settled()  # read after the commits: a fence only grows
+            self.judge([found[tp].offset if tp in found else -1 for tp in self._tps], fences)
+
+    def judge(self, committed: Sequence[int], fences: Sequence[int]) -> None:
+        """Compare commits with fences that were read later."""
+        for number, (commit, fence) in enumerate(zip(committed, fences, strict=True)):
+            if commit <= fence:
+                self.commits_looked_at += 1
+                if time.monotonic() > self._excused_until:
+                    self._excused.discard(number)
+            elif number not in self._excused:
+                self.commits_ahead.append(f"partition {number}: committed {commit}, fence {fence}")

@@ -1,14 +1,19 @@
-"""`fanpulse worker` with a scorer that raises, or that answers only once it is let go.
+"""`fanpulse worker` whose scorer raises, blocks or answers only once it is let go, or which stops fetching.
 
-usage: python -m tests.stream.staged raising | held FOLDER      (FANPULSE_ variables as for the worker)
+usage: python -m tests.stream.staged raising | held | blocking | stalled FOLDER   (FANPULSE_ variables as for
+the worker)
 """
 
 import asyncio
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from faust.types import TP, ConsumerMessage
+
 from stream.app import run_worker
+from stream.batches import BatchConsumer, BatchTransport
 from stream.cli import load_settings, log_to_stderr
 from stream.comments import Rejected
 from stream.model import Model
@@ -34,7 +39,32 @@ class HeldScorer(InstantScorer):
         return await super().score(model, texts)
 
 
+class BlockingScorer(InstantScorer):
+    """Never gives the event loop back."""
+
+    async def score(self, model: Model, texts: Sequence[str]) -> list[Scores | Rejected]:
+        while True:
+            time.sleep(60)  # noqa: ASYNC251
+
+
+class StalledConsumer(BatchConsumer):
+    """Fetches nothing more once it has something."""
+
+    fetched = False
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109
+        if self.fetched:
+            await asyncio.Event().wait()
+        async for message in super().getmany(timeout):
+            self.fetched = True
+            yield message
+
+
+SCORERS = {"raising": RaisingScorer, "held": HeldScorer, "blocking": BlockingScorer, "stalled": InstantScorer}
+
 if __name__ == "__main__":
     settings = load_settings()
     log_to_stderr(settings)
-    run_worker(settings, {"raising": RaisingScorer, "held": HeldScorer}[sys.argv[1]])
+    if sys.argv[1] == "stalled":
+        BatchTransport.Consumer = StalledConsumer
+    run_worker(settings, SCORERS[sys.argv[1]])

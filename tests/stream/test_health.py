@@ -6,39 +6,9 @@ import aiohttp
 import pytest
 
 from stream.errors import Unavailable
-from stream.health import HealthServer, Progress
+from stream.health import HealthServer
 from stream.patience import Patience
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_an_idle_worker_is_live_for_ever() -> None:
-    clock = Clock()
-    progress = Progress(10.0, clock)
-    clock.now = 1e6
-    assert progress.is_live
-
-
-def test_a_batch_in_hand_that_does_not_move_is_not_live() -> None:
-    clock = Clock()
-    progress = Progress(10.0, clock)
-    clock.now = 100.0
-    progress.begin()
-    clock.now = 109.0
-    assert progress.is_live
-    clock.now = 111.0
-    assert not progress.is_live
-    progress.moved()  # a failed attempt that will be repeated is a sign of life
-    assert progress.is_live
-    progress.end()
-    clock.now = 1e6
-    assert progress.is_live
+from stream.progress import Progress
 
 
 @pytest.fixture
@@ -48,7 +18,9 @@ async def address() -> AsyncIterator[tuple[str, list[str]]]:
     async def readiness() -> list[str]:
         return missing
 
-    server = HealthServer("127.0.0.1", 0, progress=Progress(10.0), readiness=readiness, observe=lambda: None)
+    server = HealthServer(
+        "127.0.0.1", 0, progress=Progress(10.0, 100.0), readiness=readiness, observe=lambda: None
+    )
     port = await server.start()
     yield f"http://127.0.0.1:{port}", missing
     await server.stop()
