@@ -1,12 +1,12 @@
 """Aggregates counted anew, the plain way: from events and dead letters to buckets, from buckets to windows."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from unicodedata import category
 
+import orjson
 from aiokafka import ConsumerRecord
 
 from tests.faults.observed import Partition
@@ -20,7 +20,7 @@ def recount(partition: Partition) -> Buckets:
     """The buckets that the events and dead letters of the partition make, in integers."""
     buckets: Buckets = defaultdict(Counter)
     for _, content in partition.events:
-        event = json.loads(content)
+        event = orjson.loads(content)
         counts = Counter(
             {"n": 1, "neg": int(event["negative"]), "negativity": _millionths(event["negativity"])}
         )
@@ -39,7 +39,7 @@ def recount_authors(partition: Partition) -> dict[str, set[str]]:
     """Bucket → pseudonyms of its comments' authors."""
     authors: dict[str, set[str]] = defaultdict(set)
     for _, content in partition.events:
-        event = json.loads(content)
+        event = orjson.loads(content)
         if event["author"]:
             for bucket in _buckets(int(moment(event)), event["community"]):
                 authors[bucket].add(event["author"])
@@ -51,7 +51,7 @@ def community_of(record: ConsumerRecord, letter: ConsumerRecord) -> str:
     if reason(letter) in ("not_json", "null_value", "too_large"):
         return ""
     try:
-        content = json.loads(record.value)
+        content = orjson.loads(record.value)
     except ValueError:
         return ""
     community = content.get("community") if isinstance(content, dict) else None

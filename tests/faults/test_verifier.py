@@ -20,6 +20,7 @@ from tests.faults.verifier import Verdict, Verifier
 NAMES = Names("comments", "comments.rejected", "group", 1)
 KEY = b"a key for the verifier"
 NOON_MS = 1_795_262_400_000
+NOON = "2026-11-21T12:00:00Z"
 AUTHOR = hmac.digest(KEY, b"ann", "sha256")[:16].hex()
 TASKS = {
     "emotion": {
@@ -75,8 +76,8 @@ def event(offset: int, **changes: Any) -> tuple[str, bytes]:
         "reply_to": None,
         "lang": "zh",
         "text": "气",
-        "created_at": datetime.fromtimestamp(NOON_MS / 1000, UTC).isoformat(),
-        "scored_at": datetime.fromtimestamp(NOON_MS / 1000, UTC).isoformat(),
+        "created_at": NOON,
+        "scored_at": NOON,
         "scores": {"anger": 0.9, "joy": 0.1},
         "labels": ["anger"],
         "negativity": 0.9,
@@ -86,7 +87,7 @@ def event(offset: int, **changes: Any) -> tuple[str, bytes]:
         "source": {"topic": "comments", "partition": 0, "offset": offset},
         **changes,
     }
-    return f"{offset}-1", json.dumps(body).encode()
+    return f"{offset}-1", json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def letter(offset: int, value: bytes, reason: str = "not_json") -> ConsumerRecord:
@@ -163,6 +164,27 @@ async def test_damage_is_found_and_named(verifier: Verifier, damage: str) -> Non
     verdict = Verdict()
     await verifier.judge(DAMAGE[damage](whole()), verdict)
     assert damage in verdict.wrong
+
+
+async def test_an_event_is_compared_byte_for_byte(verifier: Verifier) -> None:
+    entry, content = event(0)
+    verdict = Verdict()
+    await verifier.judge(
+        replace(whole(), events=[(entry, content.replace(b":", b": ", 1)), event(1)]), verdict
+    )
+    assert verdict.wrong == Counter({"wrong event": 1})
+
+
+async def test_a_snapshot_is_judged_up_to_its_fence(verifier: Verifier) -> None:
+    earlier = replace(whole(), fence=1, events=[event(0)], sketches={}, buckets={})
+    counted = {name: dict(fields) for name, fields in recount(earlier.settled_by_then()).items()}
+    sketches = {n.replace("m:", "am:").replace("h:", "a:"): 1 for n in recount_authors(earlier)}
+    for buckets, wrong in ((counted, Counter()), ({}, Counter({"wrong bucket": len(counted)}))):
+        verdict = Verdict()
+        then = replace(earlier, buckets=buckets, sketches=sketches).settled_by_then()
+        await verifier.judge(then, verdict)
+        assert verdict.wrong == wrong
+        assert verdict.comments == 1
 
 
 async def test_a_window_that_is_not_the_recount_is_found(verifier: Verifier) -> None:

@@ -5,6 +5,7 @@ The model counts with its own arithmetic; only the script and the batches it is 
 """
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 from faust.types import TP
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -26,8 +27,9 @@ from hypothesis.stateful import (
 from redis.asyncio import Redis as Client
 
 from deploy.local import Redis
+from stream import sink
 from stream.buckets import Settlement, settlement
-from stream.errors import FenceMoved
+from stream.errors import FenceMoved, Unavailable
 from stream.events import dumps
 from stream.keys import Keys
 from stream.sink import Sink
@@ -37,6 +39,7 @@ TOPIC = TP("comments", 3)
 KEYS = Keys("model").partition(*TOPIC)
 LOG_END = 60
 WORKERS = st.integers(0, 2)
+SIZES = st.integers(1, 12)
 EMOTIONS = {"joy": 0.9, "anger": 0.8, "sorrow": 0.7, "neutral": 0.6}
 
 
@@ -147,27 +150,32 @@ class Fence(RuleBasedStateMachine):
         position = self.do(self.sink.open(TOPIC, 0)) if fence is None else fence
         self.workers[number] = Worker(position)
 
-    @rule(number=WORKERS, back=st.integers(1, 30))
-    def redeliver(self, number: int, back: int) -> None:
+    @rule(number=WORKERS, back=st.integers(1, 12), size=SIZES, at_once=st.booleans())
+    def redeliver(self, number: int, back: int, size: int, at_once: bool) -> None:
         """Kafka gives a worker records from below the fence, as after a commit that was lost."""
-        fence = self.fence()
-        if fence is not None:
-            below = [one.offset for one in self.log if one.offset < fence]
-            self.workers[number] = Worker(([0, *below])[-back:][0])
+        below = [one.offset for one in self.log if one.offset < (self.fence() or 0)]
+        self.workers[number] = Worker(([0, *below])[-back:][0])
+        self.fetch(number, size)
+        if at_once:
+            self.settle(number, size, answer_lost=False)
 
-    @rule(number=WORKERS, size=st.integers(1, 12))
+    @rule(number=WORKERS, size=SIZES)
     def fetch(self, number: int, size: int) -> None:
+        if self.workers[number].position is None:
+            self.assign(number)
         worker = self.workers[number]
-        if worker.position is None or worker.held is not None:
+        if worker.held is not None:
             return
+        assert worker.position is not None
         records = [one for one in self.log if one.offset >= worker.position][:size]
         if records:
             worker.held = batch(worker.position, records[-1].offset + 1, records)
 
-    @rule(number=WORKERS, answer_lost=st.booleans())
-    def settle(self, number: int, answer_lost: bool) -> None:
-        worker = self.workers[number]
-        held = worker.held
+    @rule(number=WORKERS, size=SIZES, answer_lost=st.booleans())
+    def settle(self, number: int, size: int, answer_lost: bool) -> None:
+        """Send what is held, or is fetched now; a worker that hears no answer holds it still."""
+        self.fetch(number, size)
+        held = self.workers[number].held
         if held is None:
             return
         before = self.fence()
@@ -230,9 +238,9 @@ class Fence(RuleBasedStateMachine):
         if not hasattr(self, "log"):
             return
         self.assign(0)
-        while (self.fence() or 0) < self.end:
-            self.fetch(0, 12)
-            self.settle(0, answer_lost=False)
+        for _ in range(0, self.end, 4):  # 12 records a time, and one time more where another was ahead
+            self.settle(0, size=12, answer_lost=False)
+        assert self.fence() == self.end
         self.check(self.log, self.end)
         self.do(self.client.aclose())
 
@@ -258,9 +266,8 @@ def _machine(server: Redis) -> Iterator[type[Fence]]:
         yield type("FenceOn" + server.executable.stem.title(), (Fence,), {"server": server, "runner": runner})
 
 
-@pytest.mark.connected
-def test_any_interleaving_ends_in_the_state_of_one_clean_pass(each_redis: Redis) -> None:
-    with _machine(each_redis) as machine:
+def _play(server: Redis, **how: Any) -> None:
+    with _machine(server) as machine:
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             machine,
             settings=settings(
@@ -268,5 +275,64 @@ def test_any_interleaving_ends_in_the_state_of_one_clean_pass(each_redis: Redis)
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow],
+                **how,
             ),
+        )
+
+
+@pytest.mark.connected
+def test_any_interleaving_ends_in_the_state_of_one_clean_pass(each_redis: Redis) -> None:
+    _play(each_redis)
+
+
+SETTLED = "if fence >= batch['end'] then return {'settled', fence} end\n"
+MOVED = "if fence ~= batch.position then return {'moved', fence} end\n"
+ADVANCED = "redis.call('HSET', KEYS[1], 'next', string.format('%.0f', batch['end']))\n"
+
+MUTANTS = {
+    "the fence is not looked at": (SETTLED + MOVED, ""),
+    "a replay is not known": (SETTLED, ""),
+    "a replay that ends at the fence is not known": ("fence >= batch['end']", "fence > batch['end']"),
+    "a batch may begin anywhere": (MOVED, ""),
+    "a batch may overlap the fence": ("fence ~= batch.position", "fence < batch.position"),
+    "a batch may leave a hole": ("fence ~= batch.position", "fence > batch.position"),
+    "no fence is a fence at 0": ("or -1)", "or 0)"),
+    "the fence stays": (ADVANCED, ""),
+    "the fence stops one short": (ADVANCED, ADVANCED.replace("batch['end']", "batch['end'] - 1")),
+    "the fence moves before it is looked at": (SETTLED, ADVANCED + SETTLED),
+    "it counts before it looks": (
+        SETTLED,
+        "redis.call('HINCRBY', string.sub(KEYS[1], 1, -6) .. next(batch.buckets), 'n', 1)\n" + SETTLED,
+    ),
+    "counts replace each other": ("'HINCRBY', root", "'HSET', root"),
+    "an event has no place of its own": ("string.format('%.0f-1', event[1])", "'*'"),
+    "the first event is forgotten": ("ipairs(batch.events)", "ipairs({unpack(batch.events, 2)})"),
+    "authors are forgotten": ("pairs(batch.authors)", "pairs({})"),
+    "nobody hears of a changed bucket": ("redis.call('ZADD', root .. 'changed', batch['end'], suffix)", ""),
+    "a late comment turns the clock back": ("'communities', 'GT', minute", "'communities', minute"),
+    "buckets stay for ever": ("  expire(suffix)\nend\nfor bucket", "end\nfor bucket"),
+}
+
+
+@pytest.mark.connected
+@pytest.mark.parametrize("mutant", MUTANTS)
+async def test_the_model_finds_a_script_that_is_wrong(
+    redis_server: Redis, monkeypatch: pytest.MonkeyPatch, mutant: str
+) -> None:
+    right, wrong = MUTANTS[mutant]
+    script = sink._SCRIPT
+    assert script.count(right) == 1
+    broken = script.replace(right, wrong)
+    async with redis_server.connect() as client:
+        await client.script_load(broken)  # what is not Lua at all is not found by the model
+    monkeypatch.setattr(sink, "_SCRIPT", broken)
+    monkeypatch.setattr(sink, "_DIGEST", hashlib.sha1(broken.encode()).hexdigest())
+    with pytest.raises((AssertionError, pytest.fail.Exception, FenceMoved, Unavailable)):
+        await asyncio.to_thread(
+            _play,
+            redis_server,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            report_multiple_bugs=False,
         )
