@@ -11,6 +11,9 @@ from typing import Literal
 Lang = Literal["zh", "en", "other"]
 
 URL, MENTION = "http", "@user"
+MOST_MARKS = 30  # as in Unicode's Stream-Safe Text Format (UAX #15, section 13)
+
+_DECOMPOSING = frozenset("\u0f73\u0f75\u0f81")  # two combining characters each, though it has class 0
 
 # Control, zero-width and direction characters. A joiner between two emoji makes one of them: it stays.
 _PICTURE = "\u2190-\u2bff\U0001f000-\U0001faff"
@@ -29,13 +32,27 @@ def clean(text: str) -> str:
     """Normalise a comment for the model and for duplicate detection; idempotent, linear in the length."""
     if not text.isprintable():
         text = _INVISIBLE.sub("", text)
-    text = unicodedata.normalize("NFC", text)
+    if not text.isascii():
+        marked = any(map(unicodedata.combining, text)) or not _DECOMPOSING.isdisjoint(text)
+        text = unicodedata.normalize("NFC", _thinned(text) if marked else text)
+        if marked:
+            text = _thinned(text)  # a letter may have come apart
     if "://" in text or "www." in text:
         text = _URL.sub(f"{URL} ", text)
     if "@" in text:
         # The space keeps the rest of a run-on name, or a combining character, from joining the placeholder.
         text = _MENTION.sub(f"{MENTION} ", text)
     return " ".join(text.split())
+
+
+def _thinned(text: str) -> str:
+    """Cut each run of combining characters to MOST_MARKS: normalising sorts a run in quadratic time."""
+    kept, run = [], 0
+    for letter in text:
+        run = run + 1 if unicodedata.combining(letter) or letter in _DECOMPOSING else 0
+        if run <= MOST_MARKS:
+            kept.append(letter)
+    return "".join(kept)
 
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")

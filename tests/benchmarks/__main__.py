@@ -18,6 +18,7 @@ from stream.model import Model
 from stream.scorer import Scorer, Scores
 from stream.settings import Settings
 from tests.benchmarks.bench import Bench, comments, posts, process, quantile, rate
+from tests.benchmarks.hostile import slowest
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
@@ -195,10 +196,19 @@ async def _memory(count: int, step: int) -> None:
         console.print(f"slope over the second half: {slope:+.1f} MiB a million comments")
 
 
+@app.command()
+def decoding() -> None:
+    """Reading records made to be slow: CPU a kilobyte, for each kind the slowest."""
+    table = Table("record", "ms a kilobyte", title="decoding")
+    for name, milliseconds in sorted(slowest().items(), key=lambda one: -one[1]):
+        table.add_row(name, f"{milliseconds:.3f}")
+    console.print(table)
+
+
 @app.command(name="all")
 def run_all() -> None:
     """Every benchmark, one after another."""
-    for one in (stream_path, pipeline, scoring, latency, memory):
+    for one in (stream_path, pipeline, scoring, latency, memory, decoding):
         one()
 
 
