@@ -13,7 +13,7 @@ triton-gpu := --group triton-gpu
 build    := --group build
 training := --group training
 
-.PHONY: help demo bench setup setup-training lock lock-python faults faults-long soak check test clean
+.PHONY: help demo bench setup setup-training lock lock-python faults faults-long soak scale check test clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -39,6 +39,9 @@ faults-long: setup  ## the same for MINUTES=60, plan and traffic drawn from SEED
 
 soak: setup  ## MINUTES=30 at 80 % of saturation, a rebalance a minute: does anything grow? figures in build/
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30)
+
+scale: setup  ## 8 workers, 64 partitions, 2,000 communities; a Redis Cluster and three brokers lose members under load
+	$(BIN)/python -m tests.faults.scale $(ARGS)
 
 check: setup  ## formatting, types, architecture, lock files up to date
 	$(BIN)/ruff check

@@ -90,11 +90,12 @@ def application() -> typer.Typer:
     from stream.alerts.cli import app as alerts
     from stream.audit_cli import audit
     from stream.board.cli import board
+    from stream.capacity_cli import capacity
     from stream.erase import erase
     from stream.look_cli import events, window
     from stream.replay_cli import replay
 
-    commands: list[Callable[..., None]] = [replay, audit, window, events, board, erase]
+    commands: list[Callable[..., None]] = [replay, audit, window, events, board, erase, capacity]
     app.add_typer(alerts, name="alerts")
     if find_spec("deploy"):  # a checkout; the images hold no embedded stack
         from deploy.local.cli import down, status, up

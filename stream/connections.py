@@ -5,7 +5,8 @@ from typing import Any, TypeAlias
 
 import redis.asyncio as redis
 from aiokafka.helpers import create_ssl_context
-from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
@@ -13,6 +14,8 @@ from redis.exceptions import RedisClusterException, RedisError
 from stream.settings import Settings
 
 RedisClient: TypeAlias = "redis.Redis | RedisCluster"
+
+DEFAULT_PORT = 6379
 
 REDIS_ERRORS = (RedisError, RedisClusterException, OSError)
 """What a Redis client raises when Redis cannot be used; the cluster client's own exception is no RedisError."""
@@ -30,8 +33,20 @@ def connect_redis(settings: Settings) -> RedisClient:
         options["ssl_ca_certs"] = str(settings.redis_ca_file)
     url = settings.redis_url.get_secret_value()
     if settings.redis_cluster:
-        return RedisCluster.from_url(url, **options)
+        first, others = _nodes(url)
+        return RedisCluster.from_url(first, startup_nodes=others, **options)
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
+
+
+def _nodes(url: str) -> tuple[str, list[ClusterNode]]:
+    """The URL with its first node alone, and the nodes after it: a client gets in by any that lives."""
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    login, at, nodes = place.rpartition("@")
+    first, *others = nodes.split(",")
+    places = [parse_url(f"{scheme}://{node}") for node in others]
+    found = [ClusterNode(one["host"], one.get("port", DEFAULT_PORT)) for one in places]
+    return f"{scheme}://{login}{at}{first}{slash}{path}", found
 
 
 def kafka_options(settings: Settings) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Everything that can be set, read once from the environment (`FANPULSE_…`) and validated at start."""
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -19,6 +20,9 @@ def _scheme(*schemes: str) -> AfterValidator:
         text = url.get_secret_value() if isinstance(url, SecretStr) else url
         if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        for place in text.partition("://")[2].partition("/")[0].rpartition("@")[2].split(","):
+            if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\s]+)(:[0-9]{1,5})?", place):
+                raise ValueError("must name host:port, or several by commas")
         return url
 
     return AfterValidator(check)
@@ -61,9 +65,10 @@ class Settings(BaseSettings):
 
     redis_url: Annotated[SecretStr, _scheme("redis", "rediss")] = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
-        description="`redis://` or, with TLS, `rediss://[user:password@]host:port/db`",
+        description="`redis://` or, with TLS, `rediss://[user:password@]host:port/db`;"
+        " of a cluster `host:port,host:port…`, any nodes",
     )
-    redis_cluster: bool = Field(False, description="the URL names a node of a Redis Cluster")
+    redis_cluster: bool = Field(False, description="the URL names nodes of a Redis Cluster")
     redis_ca_file: FilePath | None = Field(None, description="CA certificates that sign the Redis server's")
     redis_prefix: str = Field("fp", pattern=r"^[^{}\s]+$", description="first part of every key")
     redis_timeout_s: float = Field(5.0, gt=0, description="deadline of one Redis call")
@@ -132,6 +137,18 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"FANPULSE_KAFKA_USERNAME and FANPULSE_KAFKA_PASSWORD are needed with {self.kafka_security}"
             )
+        for variable, encrypted in (
+            ("kafka_security", self.kafka_security.endswith("SSL")),
+            ("redis_url", self.redis_url.get_secret_value().startswith("rediss://")),
+            ("triton_url", self.triton_url.startswith("grpcs://")),
+        ):
+            ca_file = f"{variable.partition('_')[0]}_ca_file"
+            if getattr(self, ca_file) and not encrypted:
+                raise ValueError(
+                    f"FANPULSE_{ca_file.upper()} is set, but FANPULSE_{variable.upper()} asks for no TLS"
+                )
+        if "," in self.redis_url.get_secret_value() and not self.redis_cluster:
+            raise ValueError("FANPULSE_REDIS_URL names several nodes, but FANPULSE_REDIS_CLUSTER is false")
         if bool(self.kafka_cert_file) != bool(self.kafka_key_file):
             raise ValueError("FANPULSE_KAFKA_CERT_FILE and FANPULSE_KAFKA_KEY_FILE go together")
         if not self.models:
@@ -147,7 +164,8 @@ def load(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_explain(dict(e)) for e in error.errors())) from None
+        said = dict.fromkeys(_explain(dict(e)) for e in error.errors())
+        raise ConfigurationError("; ".join(said)) from None
 
 
 def _explain(error: dict[str, object]) -> str:
@@ -155,4 +173,5 @@ def _explain(error: dict[str, object]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if not isinstance(place, tuple) or not place:
         return message
-    return f"FANPULSE_{'.'.join(map(str, place)).upper()}: {message}"
+    named = [str(part) for part in place if str(part).isalnum() or part == place[0]]  # no branch of a union
+    return f"FANPULSE_{'.'.join(named).upper()}: {message}"

@@ -117,8 +117,16 @@ class Publisher:
         """Publish every window that is not as it was last published; return how many.
 
         A community that fell silent goes on being published while its windows change, at last as zeros.
-        Raises redis.RedisError or OSError where Redis does not answer; what was not published stays due.
+        Raises redis.RedisError or OSError where Redis does not answer; then everything is due again, because
+        what answers next may be a replica that missed what was published.
         """
+        try:
+            return await self._publish_due()
+        except Exception:
+            self.forget()
+            raise
+
+    async def _publish_due(self) -> int:
         now = self._clock()
         minute = int(now) // MINUTE * MINUTE
         await self._follow(now, minute)

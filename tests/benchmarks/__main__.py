@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import aiohttp
+import orjson
 import psutil
 import typer
 from rich.console import Console
@@ -18,6 +19,7 @@ from stream.model import Model
 from stream.scorer import Scorer, Scores
 from stream.settings import Settings
 from tests.benchmarks.bench import Bench, comments, posts, process, quantile, rate
+from tests.benchmarks.capacity import FILE, measure
 from tests.benchmarks.hostile import slowest
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -205,10 +207,20 @@ def decoding() -> None:
     console.print(table)
 
 
+@app.command()
+def capacity(count: int = 6_000) -> None:
+    """What one comment costs, written to where `fanpulse capacity` reads it."""
+    measured = asyncio.run(measure(count))
+    FILE.write_text(
+        orjson.dumps(measured.model_dump(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+    )
+    console.print(FILE.read_text(), end="")
+
+
 @app.command(name="all")
 def run_all() -> None:
     """Every benchmark, one after another."""
-    for one in (stream_path, pipeline, scoring, latency, memory, decoding):
+    for one in (stream_path, pipeline, scoring, latency, memory, decoding, capacity):
         one()
 
 

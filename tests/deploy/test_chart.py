@@ -99,6 +99,11 @@ def _pinned() -> dict[str, object]:
     return {"image.digest": digest, "triton.image.digest": digest}
 
 
+def test_the_schema_knows_every_setting_of_the_program() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(schema["properties"]["settings"]["properties"]) == set(Settings.model_fields)
+
+
 @examples
 def test_every_variable_is_a_setting_of_the_program(render: Render, example: str) -> None:
     known = {f"FANPULSE_{name.upper()}" for name in Settings.model_fields}
@@ -181,6 +186,30 @@ def test_a_worker_is_started_and_found_alive_and_ready_by_its_own_endpoints(rend
     assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "web"}
     assert container["startupProbe"]["httpGet"] == {"path": "/live", "port": "web"}
     assert container["ports"] == [{"name": "web", "containerPort": 6066}]
+
+
+def test_each_part_has_the_redis_user_of_its_own_where_the_secret_has_one(render: Render) -> None:
+    for example, keys in (("minimal", {"url"}), ("production", {"url", "alerts-url", "board-url"})):
+        references = [
+            environment(pod)["FANPULSE_REDIS_URL"]["valueFrom"]["secretKeyRef"]["key"]
+            for part, pod in pods(render(example))
+            if part in OURS
+        ]
+        assert set(references) == keys
+
+
+def test_workers_speak_tls_to_triton_where_it_has_a_certificate(render: Render) -> None:
+    specs = dict(pods(render("production")))
+    url = environment(specs["worker"])["FANPULSE_TRITON_URL"]["value"]
+    assert url == "grpcs://demo-fanpulse-triton.fanpulse.svc:8001"
+    assert "--grpc-use-ssl=true" in specs["triton"]["containers"][0]["args"]
+    for part, keys in (("worker", {"ca.crt"}), ("triton", {"tls.crt", "tls.key"})):
+        held = [
+            v["secret"]
+            for v in specs[part]["volumes"]
+            if "triton" in v.get("secret", {}).get("secretName", "")
+        ]
+        assert {item["key"] for secret in held for item in secret["items"]} == keys
 
 
 def test_workers_see_every_triton_pod_and_look_them_up_anew(render: Render) -> None:
@@ -341,6 +370,9 @@ def test_strimzi_makes_topics_and_a_user_who_may_do_no_more_than_needed(render: 
         ("minimal", {"models.zh": "emotion_xx"}, ["models.zh is emotion_xx"]),
         ("minimal", {"models.fr": "emotion_zh"}, ["models", "fr"]),
         ("minimal", {"settings.redis_url": "redis://elsewhere:6379"}, ["settings.redis_url"]),
+        ("minimal", {"settings.batch_recrods": 512}, ["settings", "batch_recrods"]),
+        ("production", {"redis.urlKeys.worker": ""}, ["redis.urlKeys.worker"]),
+        ("production", {"kafka.security": "SASL_PLAINTEXT"}, ["kafka.caKey", "kafka.security SASL_PLAINTEXT"]),
         ("minimal", {"worker.replica": 2}, ["worker", "replica"]),
         ("minimal", {"image.tag": "latest"}, ["image.tag"]),
         ("minimal", {"kafka.security": "TLS"}, ["kafka.security"]),

@@ -1,7 +1,7 @@
 """What faults act on: the whole stack with every wire through a proxy, a fleet of workers, and traffic."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,10 +85,14 @@ async def staged(
         admin = AIOKafkaAdminClient(bootstrap_servers=inner)
         await admin.start()
         stack.push_async_callback(admin.close)
-        environment = _environment(names, wires, models.name, settings)
+        urls = {
+            "kafka": f"kafka://127.0.0.1:{wires['kafka']}",
+            "redis": f"redis://127.0.0.1:{wires['redis']}/0",
+            "triton": f"grpc://127.0.0.1:{wires['triton']}",
+        }
         fleet = Fleet(
             [argument.format(clock=folder / "workers" / "clock") for argument in command],
-            environment,
+            environment(names, urls, models.name, settings),
             folder / "workers",
             WORKERS,
         )
@@ -104,13 +108,12 @@ async def staged(
         yield Stage(names, nemesis, fleet, traffic, watch, verifier)
 
 
-def _environment(
-    names: Names, wires: dict[str, int], model: str, settings: dict[str, object]
+def environment(
+    names: Names, urls: Mapping[str, str], model: str, settings: Mapping[str, object]
 ) -> dict[str, str]:
+    """FANPULSE_ variables of a worker that finds each service at its URL."""
     chosen = {
-        "kafka_url": f"kafka://127.0.0.1:{wires['kafka']}",
-        "redis_url": f"redis://127.0.0.1:{wires['redis']}/0",
-        "triton_url": f"grpc://127.0.0.1:{wires['triton']}",
+        **{f"{service}_url": url for service, url in urls.items()},
         "comments_topic": names.topic,
         "rejected_topic": names.rejected,
         "group": names.group,

@@ -7,6 +7,7 @@ letter. Neither (fuzz: valid records with bytes changed): one of both, either wi
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -26,11 +27,18 @@ class Traffic:
     """`rate` comments a second on `partitions` partitions, about one in a hundred of them poison."""
 
     def __init__(
-        self, producer: AIOKafkaProducer, topic: str, partitions: int, rate: float, seed: int
+        self,
+        producer: AIOKafkaProducer,
+        topic: str,
+        partitions: int,
+        rate: float,
+        seed: int,
+        communities: Sequence[str] = COMMUNITIES,
     ) -> None:
         self._producer = producer
         self._topic = topic
         self._partitions = partitions
+        self._communities = communities
         self.rate = rate
         self._rng = Random(seed)
         texts = ["".join(self._rng.choices(_LETTERS, k=self._rng.randint(1, 14))) for _ in range(1200)]
@@ -104,7 +112,7 @@ class Traffic:
         author = f"author-{int(400 * rng.random() ** 2)}"
         body = {
             "id": f"c{self._number}",
-            "community": COMMUNITIES[int(len(COMMUNITIES) * rng.random() ** 2)],
+            "community": self._communities[int(len(self._communities) * rng.random() ** 2)],
             "text": "今天乐",
             "created_at": now_ms,
             **({"author": author} if rng.random() < 0.9 else {}),

