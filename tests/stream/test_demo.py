@@ -1,7 +1,8 @@
-"""`fanpulse demo`: plays, ends and leaves nothing running."""
+"""`fanpulse demo` as a person starts it, without a terminal: everything real, the shipped model included."""
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import Process
@@ -10,7 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stream.storyline import COMMUNITIES
 from tests.stream.deployment import until
+
+SOUR = COMMUNITIES[0]
 
 
 async def demo(folder: Path, *arguments: str) -> Process:
@@ -33,16 +37,30 @@ def left_running(folder: Path) -> list[str]:
     return found
 
 
-async def test_a_short_demo_settles_everything_and_shows_the_turn(tmp_path: Path) -> None:
-    process = await demo(tmp_path, "--seconds", "20")
+async def test_the_turn_is_plain_to_see_fires_a_default_rule_and_nothing_is_left_running(
+    tmp_path: Path,
+) -> None:
+    process = await demo(tmp_path, "--seconds", "15")
     assert process.stdout is not None
-    output = (await asyncio.wait_for(process.stdout.read(), 200)).decode()
+    output = (await asyncio.wait_for(process.stdout.read(), 280)).decode()
     assert await process.wait() == 0, output
-    assert "the board: http://127.0.0.1:" in output
-    lines = [line for line in output.splitlines() if "comments settled, each once" in line]
-    settled, sent = lines[0].split(" comments")[0].split(" of ")
-    assert settled.strip() == sent.strip() != "0"
+    assert re.search(r"the board: http://127\.0\.0\.1:\d+/", output)
+    settled, sent = re.search(r"([\d,]+) of ([\d,]+) comments settled, each once", output).groups()
+    assert settled == sent != "0"
+    assert f"ALERT turning-sour, firing: {SOUR}" in output
+    assert f"{SOUR} went sour at" in output
+    assert "the alert came" in output
+    (_, sour), *calm = (shares(output, community) for community in COMMUNITIES)
+    assert all(share <= 0.3 for shares_of_one in calm for share in shares_of_one), output
+    assert sour >= 0.15 + max(now for _, now in calm), output
     assert left_running(tmp_path) == []
+
+
+def shares(summary: str, community: str) -> tuple[float, float]:
+    """The community's negative share in the calm hour and in the last five minutes."""
+    row = re.search(rf"{community} +[\d,]+ +(\d+)% +(\d+)%", summary)
+    assert row, summary
+    return int(row[1]) / 100, int(row[2]) / 100
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
