@@ -44,12 +44,13 @@ def demo(
     FOLDER.mkdir(parents=True)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that starts refuses at first
     try:
-        asyncio.run(_demo(seconds, board, seed))
+        asyncio.run(perform(seconds, board, seed))
     except (FanpulseError, ServiceError) as error:
         fail(error, 1)
 
 
-async def _demo(seconds: float, board: bool, seed: int) -> None:
+async def perform(seconds: float, board: bool, seed: int) -> None:
+    """The demo in this process's event loop; cancel it to end it early. Raises FanpulseError, ServiceError."""
     console = Console()
     task = asyncio.current_task()
     assert task is not None

@@ -16,7 +16,8 @@ from stream.jobs import end
 from stream.settings import Settings
 from stream.storyline import COMMUNITIES, Turn, storyline
 
-CALM_S, CALM_RATE, LIVE_RATE = 3600.0, 0.3, 2.0  # rates: comments a second and community
+CALM_S = 3 * 3600.0  # as much as the board shows at first
+CALM_RATE, LIVE_RATE = 0.12, 1.0  # comments a second and community
 TURN_AFTER_S = 6.0
 TURN_LASTS_S = 1800.0
 ALERTED_WITHIN_S = 100.0  # alerts come when a minute is over, and its first seconds do not show the turn yet
@@ -38,7 +39,7 @@ async def play(
 ) -> None:
     """Return when the story is told and settled, having printed a summary; raise what `guard` raises.
 
-    `when_calm` is called when the hour before the story is settled.
+    `when_calm` is called when the calm before the story is settled.
     """
     picture = Picture(COMMUNITIES, seconds)
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_url.removeprefix("kafka://"))
@@ -73,7 +74,7 @@ async def play(
 async def _tell(
     send: Send, picture: Picture, seconds: float, seed: int, when_calm: Callable[[], Awaitable[None]]
 ) -> None:
-    """Send an hour of calm at once and, when it is settled, the story at its own pace."""
+    """Send hours of calm at once and, when it is settled, the story at its own pace."""
     for comment, _ in storyline(seed, COMMUNITIES, time.time() - CALM_S, CALM_S, CALM_RATE):
         await send(comment)
     await picture.all_settled()

@@ -106,7 +106,9 @@ class Picture:
 
     def summary(self) -> RenderableType:
         """What happened: to each community, the turn, and the alert that told of it."""
-        table = Table("community", "comments (1 h)", "negative: calm hour", "last 5 minutes", box=box.SIMPLE)
+        table = Table(
+            "community", "comments (1 h)", "negative: calm hour before", "last 5 minutes", box=box.SIMPLE
+        )
         table.title = f"{self._settled:,} of {self.sent:,} comments settled, each once"
         if self._first_seen:
             table.title += f"; first figures after {self._first_seen - Process().create_time():.1f} s"
@@ -130,7 +132,7 @@ class Picture:
     def _state(self) -> str:
         state = f"{self.rate:,.0f} comments/s · lag {self._lag:,}"
         if self._turn is None:
-            return f"{state} · reading the calm hour before"
+            return f"{state} · reading the calm hours before"
         left = self._seconds - self.played_s
         return f"{state} · " + (f"{left:.0f} s left" if left > 0 else "waiting for this minute to be judged")
 
