@@ -18,7 +18,7 @@ from deploy.local.ports import free_port
 from deploy.local.service import ServiceError
 from deploy.local.stack import Stack
 from stream import topics
-from stream.alerts.rules import DEFAULT_RULES
+from stream.alerts.rules_file import DEFAULT_RULES
 from stream.cli import fail, load_settings
 from stream.demo_play import play
 from stream.errors import FanpulseError

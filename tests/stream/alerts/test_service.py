@@ -220,6 +220,20 @@ async def test_a_broken_rules_file_leaves_the_old_rules_on_and_shows_its_error(f
     assert ("turning", "resolved") in await told(fp)
 
 
+async def test_a_rules_error_that_another_leader_found_is_not_shown_for_ever(fp, town, clock, tmp_path):
+    path = rules_file(tmp_path, SHIFT)
+    first, second = (Service(fp, path, clock=clock) for _ in range(2))
+    await town.live(range(60), 2)
+    await judged(first, clock, range(58, 59))
+    rules_file(tmp_path, "no TOML")
+    await judged(first, clock, range(59, 60))
+    assert (await Store(fp.redis, fp.keys).status())["rules_error"]
+    rules_file(tmp_path, SHIFT)
+    await first._lease.release()
+    await judged(second, clock, range(60, 61))
+    assert (await Store(fp.redis, fp.keys).status())["rules_error"] == ""
+
+
 async def test_the_channels_hear_of_a_muted_alert_when_the_mute_ends(fp, town, clock, tmp_path, monkeypatch):
     monkeypatch.setenv("OPS_SECRET", "secret")
     mute = 'mute_until = "2026-11-21T13:08:00Z"\n'
