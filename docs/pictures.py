@@ -43,8 +43,6 @@ class Posing(Picture):
 async def main(seconds: float) -> None:
     demo_play.Picture = Posing  # type: ignore[misc]
     demo_play.TURN_AFTER_S = 20.0  # time for a picture at rest
-    shutil.rmtree(demo.FOLDER, ignore_errors=True)
-    demo.FOLDER.mkdir(parents=True)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
@@ -61,6 +59,7 @@ async def main(seconds: float) -> None:
 
 async def take(browser: Browser, seconds: float) -> None:
     rules = demo.FOLDER / "rules.toml"  # written when calm is settled
+    rules.unlink(missing_ok=True)
     while not rules.exists():  # noqa: ASYNC110
         await asyncio.sleep(0.5)
     board = re.findall(r'board_url = "(.*)"', rules.read_text())[0]

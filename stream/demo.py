@@ -1,4 +1,4 @@
-"""`fanpulse demo`: the whole system on this machine for a minute, three invented communities, one turns sour."""
+"""The demo's processes: the embedded stack, a worker, a board and alerts, started in order and ended for sure."""
 
 import asyncio
 import contextlib
@@ -9,9 +9,7 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 
 from deploy.local.ports import free_port
@@ -19,9 +17,8 @@ from deploy.local.service import ServiceError
 from deploy.local.stack import Stack
 from stream import topics
 from stream.alerts.rules_file import DEFAULT_RULES
-from stream.cli import fail, load_settings
+from stream.cli import load_settings
 from stream.demo_play import play
-from stream.errors import FanpulseError
 
 FOLDER = Path(".fanpulse/demo")
 PARTITIONS = 3
@@ -29,28 +26,10 @@ LOOK_EVERY_S = 0.5
 STOP_TIMEOUT_S = 30.0
 
 
-def demo(
-    seconds: Annotated[
-        float, typer.Option(min=15, help="How long it plays, and at least until the alert is out.")
-    ] = 60.0,
-    board: Annotated[bool, typer.Option(help="Serve the web page as well.")] = True,
-    seed: Annotated[int, typer.Option(help="Another seed tells another story.")] = 7,
-) -> None:
-    """Start everything on this machine and watch three invented communities, of which one turns sour.
-
-    Ends by itself, or on Ctrl-C, and leaves nothing running.
-    """
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that starts refuses at first
-    try:
-        asyncio.run(perform(seconds, board, seed))
-    except (FanpulseError, ServiceError) as error:
-        fail(error, 1)
-
-
 async def perform(seconds: float, board: bool, seed: int) -> None:
     """The demo in this process's event loop; cancel it to end it early. Raises FanpulseError, ServiceError."""
+    _clear_folder()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that starts refuses at first
     console = Console()
     task = asyncio.current_task()
     assert task is not None
@@ -126,6 +105,11 @@ async def _ended(process: Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def _clear_folder() -> None:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
 
 
 def _rules(board: str | None) -> Path:
