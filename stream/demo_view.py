@@ -193,7 +193,7 @@ class Picture:
 def _alert_line(alert: Alert) -> Text:
     style = _STYLES[alert.severity] if alert.state == "firing" else "green"
     return Text.assemble(
-        (f"{_clock(alert.at)} ", "dim"), (f"{alert.rule}, {alert.state}: ", style), alert.summary["en"]
+        (f"{alert.at.astimezone():%H:%M} ", "dim"), (f"{alert.rule}, {alert.state}: ", style), alert.summary["en"]
     )
 
 

@@ -1,4 +1,4 @@
-"""`fanpulse demo` as a person starts it, without a terminal: everything real, the shipped model included."""
+"""`fanpulse demo` as a person starts it: everything real, the shipped model included."""
 
 import asyncio
 import os
@@ -6,10 +6,10 @@ import re
 import signal
 import sys
 from asyncio.subprocess import Process
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import pytest
 
 from stream.storyline import COMMUNITIES
 from tests.stream.deployment import until
@@ -17,12 +17,12 @@ from tests.stream.deployment import until
 SOUR = COMMUNITIES[0]
 
 
-async def demo(folder: Path, *arguments: str) -> Process:
+async def demo(folder: Path, *arguments: str, output: int = asyncio.subprocess.PIPE, **more: str) -> Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "stream", "demo", *arguments),
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **more},
+        stdout=output,
         stderr=asyncio.subprocess.STDOUT,
     )
 
@@ -63,8 +63,7 @@ def shares(summary: str, community: str) -> tuple[float, float]:
     return int(row[1]) / 100, int(row[2]) / 100
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-async def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, how: signal.Signals) -> None:
+async def test_a_demo_that_is_told_to_end_leaves_nothing_running(tmp_path: Path) -> None:
     process = await demo(tmp_path, "--no-board")
 
     async def worker_runs() -> bool:
@@ -72,6 +71,28 @@ async def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, how: s
         return log.exists() and "models" in log.read_text()
 
     await until(worker_runs, within_s=120, what="the demo's worker to run")
-    process.send_signal(how)
+    process.terminate()
     assert await asyncio.wait_for(process.wait(), 90) == 0
+    assert left_running(tmp_path) == []
+
+
+async def test_in_a_terminal_it_draws_a_live_screen_until_it_is_interrupted(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    process = await demo(tmp_path, "--no-board", output=theirs, TERM="xterm", COLUMNS="120", LINES="40")
+    os.close(theirs)
+    terminal, screen = asyncio.StreamReader(), b""
+    with os.fdopen(ours, "rb", buffering=0) as pipe:
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(terminal), pipe
+        )
+        async with asyncio.timeout(150):
+            while not (b"negative over 5 m" in screen and SOUR.encode() in screen):
+                screen += await terminal.read(65_536)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # how a terminal says that its other end is closed
+            async with asyncio.timeout(90):
+                while rest := await terminal.read(65_536):
+                    screen += rest
+        assert await process.wait() == 0
+    assert "stopped" in screen.decode(errors="replace")
     assert left_running(tmp_path) == []
