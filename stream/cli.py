@@ -99,7 +99,7 @@ def application() -> typer.Typer:
     app.add_typer(alerts, name="alerts")
     if find_spec("deploy"):  # a checkout; the images hold no embedded stack
         from deploy.local.cli import down, status, up
-        from stream.demo import demo
+        from stream.demo_cli import demo
 
         commands = [demo, up, down, status, *commands]
     for command in commands:

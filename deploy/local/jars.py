@@ -6,9 +6,6 @@ They stay in the local Maven repository; `jgo lock` in this folder makes the loc
 import hashlib
 from pathlib import Path
 
-from jgo.env import LockFile
-from jgo.maven import MavenContext
-
 from deploy.local.service import ServiceError
 
 LOCK = Path(__file__).with_name("jgo.lock.toml")
@@ -17,6 +14,9 @@ DOWNLOAD_TIMEOUT_S = 60
 
 def classpath() -> str:
     """Java class path of the broker; downloads what is missing. Raises ServiceError if that fails."""
+    from jgo.env import LockFile  # slow to import, and every `fanpulse` command would
+    from jgo.maven import MavenContext
+
     maven = MavenContext(timeout=DOWNLOAD_TIMEOUT_S)
     paths: list[str] = []
     for jar in LockFile.load(LOCK).dependencies:

@@ -9,16 +9,17 @@ from typing import Annotated
 
 import typer
 
+from stream.alerts.rules_file import DEFAULT_RULES
+
 app = typer.Typer(help="Warn when a community turns.", no_args_is_help=True)
 
-_DEFAULT_RULES = Path(__file__).with_name("default_rules.toml")
 RulesFile = Annotated[
     Path, typer.Option("--rules", envvar="FANPULSE_ALERT_RULES", help="Rules file (TOML).", dir_okay=False)
 ]
 
 
 @app.command("run")
-def run_service(rules: RulesFile = _DEFAULT_RULES) -> None:
+def run_service(rules: RulesFile = DEFAULT_RULES) -> None:
     """Judge every minute and send alerts, until SIGTERM. Start as many replicas as you like: one leads."""
     from stream.alerts.service import Service
     from stream.cli import load_settings, log_to_stderr, run
@@ -39,9 +40,9 @@ def run_service(rules: RulesFile = _DEFAULT_RULES) -> None:
 
 
 @app.command()
-def check(rules: RulesFile = _DEFAULT_RULES) -> None:
+def check(rules: RulesFile = DEFAULT_RULES) -> None:
     """Say what a rules file watches for, or what is wrong with it."""
-    from stream.alerts.rules import load
+    from stream.alerts.rules_file import load
     from stream.cli import fail
     from stream.errors import ConfigurationError
 
@@ -112,7 +113,7 @@ def dead(
 
 @app.command()
 def backtest(
-    rules: RulesFile = _DEFAULT_RULES,
+    rules: RulesFile = DEFAULT_RULES,
     since: Annotated[datetime | None, typer.Option("--from", help="Start of the history, UTC.")] = None,
     until: Annotated[datetime | None, typer.Option("--to", help="Its end; now if not given.")] = None,
     storylines: Annotated[
@@ -127,7 +128,7 @@ def backtest(
 
     from stream.alerts import report, trial
     from stream.alerts.backtest import replay
-    from stream.alerts.rules import load
+    from stream.alerts.rules_file import load
     from stream.alerts.watch import history
     from stream.buckets import MINUTE
     from stream.cli import fail, load_settings, run

@@ -1,13 +1,9 @@
-"""The rules file: what to watch for, whom to tell, and when to keep quiet. Validated whole, or refused."""
+"""What to watch for, whom to tell, and when to keep quiet: the shape of a rules file. It reads none."""
 
-import os
 import re
-import tomllib
-from collections.abc import Mapping
 from datetime import datetime, time
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -18,14 +14,11 @@ from pydantic import (
     ConfigDict,
     Field,
     HttpUrl,
-    ValidationError,
     model_validator,
 )  # fmt: skip
 
 from stream.alerts.alert import DATA_MISSING, Severity
-from stream.errors import ConfigurationError
 
-DEFAULT_RULES = Path(__file__).with_name("default_rules.toml")
 _UNITS = {"m": 1, "h": 60, "d": 1440}
 
 
@@ -229,36 +222,3 @@ class Rules(_Strict):
         if rule is None or rule.channels is None:
             return [channel.name for channel in self.channel]
         return rule.channels
-
-
-def load(path: Path, environment: Mapping[str, str] | None = os.environ) -> Rules:
-    """Read and check a rules file; without an `environment` it may lack the channels' secrets.
-
-    Raises ConfigurationError naming the file and every rule and field at fault.
-    """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        rules = Rules.model_validate(content)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
-    except ValidationError as error:
-        faults = "; ".join(_explain(fault["loc"], fault["msg"], content) for fault in error.errors())
-        raise ConfigurationError(f"{path}: {faults}") from None
-    for channel in rules.channel:
-        variable = {"webhook": "secret_env", "apprise": "url_env"}.get(channel.kind)
-        if variable and environment is not None and not environment.get(name := getattr(channel, variable)):
-            raise ConfigurationError(f"{path}: channel {channel.name!r}: {variable}: {name} is not set")
-    return rules
-
-
-def _explain(place: tuple[int | str, ...], message: str, content: Mapping[str, Any]) -> str:
-    message = message.removeprefix("Value error, ")
-    match place:
-        case (("rule" | "channel") as table, int(number), *rest):
-            name = content[table][number].get("name", f"number {number + 1}")
-            field = ".".join(map(str, rest[1:] if len(rest) > 1 else rest))
-            return f"{table} {name!r}: {field}: {message}" if field else f"{table} {name!r}: {message}"
-        case ():
-            return message
-        case _:
-            return f"{'.'.join(map(str, place))}: {message}"

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from aiohttp import ClientSession
@@ -25,11 +25,13 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from deploy.local import Redis
 from deploy.local.ports import free_port
-from stream.storyline import Emotion, storyline
+from stream.buckets import Settlement
+from stream.storyline import storyline
 from tests.board.conftest import CHROMIUM_FLAGS
 from tests.board.told import Told
 
 PARTITIONS = 4
+ROUNDS_A_SECOND = 5
 PUBLISH_EVERY_S = 2.0  # the worker's default
 COUNT_FRAMES = """
 seconds => new Promise(done => {
@@ -69,8 +71,8 @@ async def measure(communities: int, rate: int, viewers: int, seconds: int) -> di
         told = Told(client, partitions=PARTITIONS)
         now = time.time()
         await told.week(names, now, rate=rate / communities)
-        made = list(islice(storyline(1, names, now - 60, 60, rate / communities), 20 * rate))
-        await told.said(made)
+        story = storyline(1, names, now - 60, 60, rate / communities)
+        rounds = [told.batches(islice(story, rate // ROUNDS_A_SECOND)) for _ in range(10 * ROUNDS_A_SECOND)]
         await told.publish()
         port = free_port()
         settings = {"FANPULSE_REDIS_URL": server.url, "FANPULSE_BOARD_PORT": str(port)}
@@ -82,7 +84,7 @@ async def measure(communities: int, rate: int, viewers: int, seconds: int) -> di
         running = [
             asyncio.create_task(work)
             for work in (
-                _settle(told, made, rate),
+                _settle(told, rounds),
                 _publish(told),
                 *(_watch(url, name) for name in names[:viewers]),
             )
@@ -92,16 +94,13 @@ async def measure(communities: int, rate: int, viewers: int, seconds: int) -> di
         return await _look(url, Process(board.pid), told, seconds)
 
 
-async def _settle(told: Told, made: Sequence[tuple[dict[str, Any], Emotion]], rate: int) -> None:
-    """Settle `rate` comments a second, all of them said now."""
-    again = cycle(made)
+async def _settle(told: Told, rounds: Sequence[dict[int, Settlement]]) -> None:
+    """Settle a round five times a second, on and on. They are made beforehand: that is no part of the load."""
     due = time.monotonic()
-    while True:
-        now_ms = int(time.time() * 1000)
-        await told.said(
-            (comment | {"created_at": now_ms}, emotion) for comment, emotion in islice(again, rate // 5)
-        )
-        due = max(due + 0.2, time.monotonic() - 1)
+    for batches in cycle(rounds):
+        for partition, batch in batches.items():
+            await told.again(partition, batch, time.time())
+        due = max(due + 1 / ROUNDS_A_SECOND, time.monotonic() - 1)
         await asyncio.sleep(due - time.monotonic())
 
 
@@ -131,15 +130,17 @@ async def _look(url: str, board: Process, told: Told, seconds: int) -> dict[str,
         await _once_there(page.goto)(url)
         await page.locator("#comments li").first.wait_for()
         await asyncio.sleep(5)  # what is measured is a page left open, not its start
-        spent, settled, began = _cpu(board), told.settled, time.monotonic()
+        own = Process()
+        spent, spent_here, settled, began = _cpu(board), _cpu(own), told.settled, time.monotonic()
         seen = await page.evaluate(COUNT_FRAMES, seconds)
         took = time.monotonic() - began
-        spent = _cpu(board) - spent
+        spent, spent_here = _cpu(board) - spent, _cpu(own) - spent_here
         await browser.close()
     gaps = sorted(seen["gaps"])
     return {
         "events_per_s": round((told.settled - settled) / took),
         "server_share_of_a_core": round(spent / took, 3),
+        "load_share_of_a_core": round(spent_here / took, 3),
         "page_frames_per_s": round(len(gaps) / took, 1),
         "page_gap_p99_ms": round(gaps[len(gaps) * 99 // 100], 1),
         "page_longest_gap_ms": round(gaps[-1], 1),

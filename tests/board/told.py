@@ -10,7 +10,7 @@ import numpy as np
 from faust.types import TP
 
 from stream.alerts.alert import Alert, Explanation, Post, Representative, State, Term
-from stream.buckets import HOUR, Settlement, settlement
+from stream.buckets import HOUR, MINUTE, Settlement, settlement
 from stream.connections import RedisClient
 from stream.events import Event, dumps, pseudonym
 from stream.keys import Keys
@@ -70,6 +70,39 @@ class Told:
         for partition, batch in waiting.items():
             await self._settle(partition, batch)
 
+    def batches(self, comments: Iterable[tuple[dict[str, Any], Emotion]]) -> dict[int, Settlement]:
+        """Partition → a batch of these comments, to be settled `again` and again."""
+        events: dict[int, list[Event]] = {partition: [] for partition in self._next}
+        for comment, emotion in comments:
+            partition = self._home(comment["community"])
+            events[partition].append(event(comment, emotion, partition, 0))
+        return {
+            partition: settlement(0, len(of), ((one, dumps(one)) for one in of))
+            for partition, of in events.items()
+            if of
+        }
+
+    async def again(self, partition: int, batch: Settlement, now: float) -> None:
+        """Settle a batch as if it had been said now (epoch s); its events keep the time they were made at."""
+        starts = {"m": int(now) // MINUTE * MINUTE, "h": int(now) // HOUR * HOUR}
+
+        def of_now(suffix: str) -> str:
+            kind, _, community = suffix.split(":", 2)
+            return f"{kind}:{starts[kind]}:{community}"
+
+        position = self._next[partition]
+        entries = [(position + number, content) for number, (_, content) in enumerate(batch.events)]
+        await self._apply(
+            partition,
+            Settlement(
+                position,
+                position + len(entries),
+                entries,
+                {of_now(suffix): fields for suffix, fields in batch.increments.items()},
+                {of_now(suffix): names for suffix, names in batch.authors.items()},
+            ),
+        )
+
     @property
     def settled(self) -> int:
         """Offsets settled so far."""
@@ -86,9 +119,12 @@ class Told:
         batch = settlement(position, end, ((one, dumps(one)) for one in events))
         if increments:
             batch = Settlement(position, end, [], increments, {})
+        await self._apply(partition, batch)
+
+    async def _apply(self, partition: int, batch: Settlement) -> None:
         await self._sink.open(TP(TOPIC, partition), 0)
         await self._sink.settle(TP(TOPIC, partition), batch)
-        self._next[partition] = end
+        self._next[partition] = batch.end
 
     def _home(self, community: str) -> int:
         return zlib.crc32(community.encode()) % len(self._next)

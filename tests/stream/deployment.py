@@ -165,13 +165,13 @@ class Deployment:
         value = await self.client.hget(self.keys.partition(self.topic, partition).fence, "next")
         return int(value or 0)
 
-    async def settled(self, offset: int, partition: int = 0) -> None:
+    async def settled(self, offset: int, partition: int = 0, *, within_s: float = PATIENCE_S) -> None:
         """Wait until the fence is at `offset`."""
 
         async def there() -> bool:
             return await self.fence(partition) >= offset
 
-        await until(there, what=f"fence {offset} of partition {partition}")
+        await until(there, within_s=within_s, what=f"fence {offset} of partition {partition}")
 
     async def events(self, partition: int = 0) -> list[dict[str, Any]]:
         entries = await self.client.xrange(self.keys.partition(self.topic, partition).events)

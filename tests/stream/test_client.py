@@ -1,4 +1,6 @@
 import asyncio
+import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from stream.errors import ConfigurationError, Unavailable
 from stream.events import dumps
 from stream.keys import Keys
 from stream.sink import Sink
+from stream.windows import Publisher
 from tests.stream.examples import NOON_MS, event, scores
 
 NOON = datetime.fromtimestamp(NOON_MS / 1000, UTC)
@@ -180,6 +183,28 @@ async def test_alerts_are_followed_from_a_moment_on(fp: Fanpulse):
         await fp.redis.xadd(fp.keys.alerts, {"alert": alert(3).model_dump_json()})
         assert await anext(alerts) == alert(3)
     assert await fp.recent_alerts() == [alert(3), alert(2), alert(1)]
+
+
+async def test_windows_are_followed_as_they_are_published_and_the_last_is_at_hand(fp: Fanpulse):
+    publisher = Publisher(fp.redis, fp.keys, topic="comments")
+    now_ms = int(time.time() * 1000)
+    await settle(fp, 0, range(1), created_at_ms=now_ms)
+    await publisher.publish()
+    async with aclosing(fp.windows()) as windows, asyncio.timeout(30):
+        following = asyncio.ensure_future(anext(windows))
+        await asyncio.sleep(0)
+        offsets = itertools.count(1)
+        while not following.done():  # it follows from a moment on that only it knows
+            offset = next(offsets)
+            await settle(fp, 0, range(offset, offset + 1), created_at_ms=now_ms)
+            await publisher.publish()
+            await asyncio.wait({following}, timeout=0.2)
+        window = await following
+    assert (window.community, window.size) == ("starlight", "5m")
+    assert 2 <= window.comments == window.negative
+    newest = await fp.window("starlight", "5m")
+    assert newest.comments >= window.comments
+    assert await fp.window("nowhere", "5m") is None
 
 
 async def test_what_the_client_cannot_read_is_named(fp: Fanpulse):

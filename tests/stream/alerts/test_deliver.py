@@ -11,7 +11,8 @@ from deploy.local import Redis
 from stream.alerts.alert import Alert
 from stream.alerts.deliver import Courier, plain
 from stream.alerts.leader import Lease
-from stream.alerts.rules import Rules, load
+from stream.alerts.rules import Rules
+from stream.alerts.rules_file import load
 from stream.alerts.store import Changes, Message, Store
 from stream.client import Fanpulse
 from tests.stream.alerts.examples import rules_file

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from deploy.local import Redis
 from stream.alerts.backtest import replay
 from stream.alerts.leader import Lease
-from stream.alerts.rules import load
+from stream.alerts.rules_file import load
 from stream.alerts.store import Store
 from stream.alerts.watch import Watch
 from stream.buckets import MINUTE

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.alerts.rules import DEFAULT_RULES, load
+from stream.alerts.rules_file import DEFAULT_RULES, load
 from stream.errors import ConfigurationError
 from tests.stream.alerts.examples import rule, rules_file
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import Redis
+from deploy.local.redis import cluster, join
 from stream.alerts.alert import Alert
 from stream.alerts.service import Service
 from stream.alerts.store import Store
@@ -220,6 +221,20 @@ async def test_a_broken_rules_file_leaves_the_old_rules_on_and_shows_its_error(f
     assert ("turning", "resolved") in await told(fp)
 
 
+async def test_a_rules_error_that_another_leader_found_is_not_shown_for_ever(fp, town, clock, tmp_path):
+    path = rules_file(tmp_path, SHIFT)
+    first, second = (Service(fp, path, clock=clock) for _ in range(2))
+    await town.live(range(60), 2)
+    await judged(first, clock, range(58, 59))
+    rules_file(tmp_path, "no TOML")
+    await judged(first, clock, range(59, 60))
+    assert (await Store(fp.redis, fp.keys).status())["rules_error"]
+    rules_file(tmp_path, SHIFT)
+    await first._lease.release()
+    await judged(second, clock, range(60, 61))
+    assert (await Store(fp.redis, fp.keys).status())["rules_error"] == ""
+
+
 async def test_the_channels_hear_of_a_muted_alert_when_the_mute_ends(fp, town, clock, tmp_path, monkeypatch):
     monkeypatch.setenv("OPS_SECRET", "secret")
     mute = 'mute_until = "2026-11-21T13:08:00Z"\n'
@@ -265,6 +280,26 @@ async def _judged(store: Store, minute: int) -> bool:
         return (await store.status()).get("minute") == str(NOON + minute * MINUTE)
     except Unavailable:
         return False
+
+
+async def test_it_judges_and_tells_on_redis_cluster(tmp_path, clock, monkeypatch):
+    monkeypatch.setenv("OPS_SECRET", "secret")
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(node) for node in cluster(tmp_path / "cluster")]
+        await join(nodes)
+        fp = await stack.enter_async_context(Fanpulse(nodes[0].url, cluster=True))
+        town = Town(fp)
+        await town.live(range(60), 2)
+        await town.live(range(60, 66), 14)
+        service = Service(fp, rules_file(tmp_path, SHIFT + CHANNEL), clock=clock)
+        monkeypatch.setattr(service._courier, "deliver", _nothing)
+        await judged(service, clock, range(58, 66))
+        assert await told(fp) == [("turning", "firing")]
+        store = Store(fp.redis, fp.keys)
+        (message,) = await store.outbox()
+        assert await store.delivered(service._token, message, "refused")
+        assert [dead.error for dead in await store.dead()] == ["refused"]
+        await service._lease.release()
 
 
 async def test_the_rights_in_the_shipped_acl_are_enough(fp, town, clock, tmp_path, redis_server, monkeypatch):

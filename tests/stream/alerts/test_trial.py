@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream.alerts.cli import app
-from stream.alerts.rules import DEFAULT_RULES, load
+from stream.alerts.rules_file import DEFAULT_RULES, load
 from stream.alerts.trial import JUDGED, attempt, draw, turns_of
 from stream.storyline import COMMUNITIES
 
