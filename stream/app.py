@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -208,6 +209,11 @@ def run_worker(settings: Settings, kind: type[Scorer] = Scorer) -> None:
     It ends at once, because a crashed Faust leaves tasks that outlive their cancellation, and a process that
     lingers would keep its partitions.
     """
+
+    # A batch makes tens of thousands of objects and frees them by itself: the collector need not look so often,
+    # and never at what was imported. A sixth of the worker's time.
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
     async def work() -> None:
         try:

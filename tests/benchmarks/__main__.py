@@ -29,7 +29,7 @@ Pairs = Annotated[int, typer.Option(min=1, help="Runs of each, in turn.")]
 
 
 @app.command()
-def stream_path(count: int = 100_000, stock_count: int = 8_000, pairs: Pairs = 3) -> None:
+def stream_path(count: int = 200_000, stock_count: int = 20_000, pairs: Pairs = 3) -> None:
     """Kafka → worker → Redis with a scorer that answers at once, against the stock Faust idiom."""
     asyncio.run(_stream_path(count, stock_count, pairs))
 
