@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from stream import demo, demo_play
-from stream.demo_view import Picture
+from stream.demo_seen import Seen
+from stream.demo_view import Screen
 
 IMAGES = Path(__file__).parent / "images"
 WITHOUT_WEB_FONTS = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
@@ -25,8 +26,8 @@ SETTLES_S = 3.0  # the page, when something was clicked or has come
 ALERT_SHOWN_S = 12.0
 
 
-class Posing(Picture):
-    """The demo's picture, within reach."""
+class Posing(Seen):
+    """What the demo has seen, within reach."""
 
     sitter: "Posing"
 
@@ -36,12 +37,12 @@ class Posing(Picture):
 
     def save(self, path: Path) -> None:
         console = Console(record=True, width=120, file=io.StringIO(), force_terminal=True)
-        console.print(self)
+        console.print(Screen(self))
         console.save_svg(str(path), title="make demo", theme=MONOKAI, code_format=WITHOUT_WEB_FONTS)
 
 
 async def main(seconds: float) -> None:
-    demo_play.Picture = Posing  # type: ignore[misc]
+    demo_play.Seen = Posing  # type: ignore[misc]
     demo_play.TURN_AFTER_S = 20.0  # time for a picture at rest
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
