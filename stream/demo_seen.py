@@ -31,7 +31,7 @@ class Seen:
         self.first_figures_after_s: float | None = None  # since this process began
         self.comments: deque[EmotionEvent] = deque(maxlen=_HEARD)  # negative ones, newest last
         self.alerts: list[Alert] = []  # their changes, newest last
-        self.calm: dict[str, float | None] = {}  # community → negative share before the story
+        self.calm: dict[str, float | None] = {}  # community → negative share before the turn
         self._windows: dict[tuple[str, Size], Window] = {}
         self._progress: deque[tuple[float, int]] = deque(maxlen=64)
 
@@ -41,6 +41,8 @@ class Seen:
         if self.first_figures_after_s is None:
             self.first_figures_after_s = time.time() - Process().create_time()
         self._windows[window.community, window.size] = window
+        if window.size == "1h" and (self.turn is None or time.time() < self.turn.start):
+            self.calm[window.community] = window.negative_share
 
     def hear(self, event: EmotionEvent) -> None:
         self.comments.append(event)
@@ -55,10 +57,9 @@ class Seen:
         self._progress.append((time.monotonic(), offsets))
 
     def begin(self, turn: Turn) -> None:
-        """The story begins: what is seen by now was calm."""
+        """The story begins."""
         self.turn = turn
         self.began_at = time.time()
-        self.calm = {community: self.share(community, "1h") for community in self.communities}
 
     async def all_settled(self) -> None:
         """Return once everything sent is settled."""
