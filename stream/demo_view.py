@@ -74,7 +74,7 @@ def _state(seen: Seen) -> str:
 
 def _table(seen: Seen) -> Table:
     headings = ("community", "5 m", "negative over 5 m", "", "1 h", "negative over 1 h", "")
-    table = Table(*headings, box=None, expand=True)
+    table = Table(*headings, box=None, padding=(0, 2))
     for name in seen.communities:
         alarmed, share = name in seen.alarmed, seen.share(name, "5m")
         table.add_row(
