@@ -4,6 +4,7 @@ python -m docs.pictures [SECONDS]
 """
 
 import asyncio
+import html
 import io
 import re
 import shutil
@@ -13,20 +14,23 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page, async_playwright
 from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.cells import cell_len
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from stream import demo, demo_play
-from stream.demo_view import Picture
+from stream.demo_seen import Seen
+from stream.demo_view import Screen
 
 IMAGES = Path(__file__).parent / "images"
 WITHOUT_WEB_FONTS = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+TEXT = re.compile(r'(<text [^>]*?)textLength="([\d.]+)"([^>]*)>([^<]*)</text>')
 SETTLES_S = 3.0  # the page, when something was clicked or has come
 ALERT_SHOWN_S = 12.0
 
 
-class Posing(Picture):
-    """The demo's picture, within reach."""
+class Posing(Seen):
+    """What the demo has seen, within reach."""
 
     sitter: "Posing"
 
@@ -36,12 +40,22 @@ class Posing(Picture):
 
     def save(self, path: Path) -> None:
         console = Console(record=True, width=120, file=io.StringIO(), force_terminal=True)
-        console.print(self)
-        console.save_svg(str(path), title="make demo", theme=MONOKAI, code_format=WITHOUT_WEB_FONTS)
+        console.print(Screen(self))
+        svg = console.export_svg(title="make demo", theme=MONOKAI, code_format=WITHOUT_WEB_FONTS)
+        path.write_text(TEXT.sub(_in_cells, svg), encoding="utf-8")
+
+
+def _in_cells(text: re.Match[str]) -> str:
+    """Rich gives each character one cell's width, also those that take two."""
+    attributes, length, rest, content = text.groups()
+    shown = html.unescape(content)
+    return (
+        f'{attributes}textLength="{float(length) / len(shown) * cell_len(shown):.1f}"{rest}>{content}</text>'
+    )
 
 
 async def main(seconds: float) -> None:
-    demo_play.Picture = Posing  # type: ignore[misc]
+    demo_play.Seen = Posing  # type: ignore[misc]
     demo_play.TURN_AFTER_S = 20.0  # time for a picture at rest
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
@@ -64,6 +78,7 @@ async def take(browser: Browser, seconds: float) -> None:
         await asyncio.sleep(0.5)
     board = re.findall(r'board_url = "(.*)"', rules.read_text())[0]
     page = await looked_at(browser, board)
+    await asyncio.sleep(SETTLES_S)
     await page.screenshot(path=IMAGES / "board-rest.png")
     while Posing.sitter.warned_for_s < ALERT_SHOWN_S:  # noqa: ASYNC110
         await asyncio.sleep(0.5)

@@ -1,4 +1,4 @@
-"""Plays the demo: tells the story to Kafka and fills the picture with what comes of it in Redis."""
+"""Plays the demo: tells the story to Kafka and notes what comes of it in Redis."""
 
 import asyncio
 import time
@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.live import Live
 
 from stream.client import Fanpulse
-from stream.demo_view import Picture
+from stream.demo_seen import Seen
+from stream.demo_view import Screen, line, summary
 from stream.jobs import end
 from stream.settings import Settings
 from stream.storyline import COMMUNITIES, Turn, storyline
@@ -41,23 +42,23 @@ async def play(
 
     `when_calm` is called when the calm before the story is settled.
     """
-    picture = Picture(COMMUNITIES, seconds)
+    seen = Seen(COMMUNITIES, seconds)
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_url.removeprefix("kafka://"))
 
     async def send(comment: dict[str, Any]) -> None:
         key = comment["community"].encode()
         await producer.send(settings.comments_topic, orjson.dumps(comment), key=key)
-        picture.sent += 1
+        seen.sent += 1
 
     async with Fanpulse.of(settings) as client, producer:
         jobs = [
             asyncio.ensure_future(job)
             for job in (
-                _tell(send, picture, seconds, seed, when_calm),
-                _listen(client, picture),
-                _heed(client, picture, console),
-                _look(client, picture),
-                _show(picture, console),
+                _tell(send, seen, seconds, seed, when_calm),
+                _listen(client, seen),
+                _heed(client, seen, console),
+                _look(client, seen),
+                _show(seen, console),
                 guard(),
             )
         ]
@@ -68,66 +69,66 @@ async def play(
                 job.result()
         finally:
             await end(jobs)
-            console.print(picture.summary())
+            console.print(summary(seen))
 
 
 async def _tell(
-    send: Send, picture: Picture, seconds: float, seed: int, when_calm: Callable[[], Awaitable[None]]
+    send: Send, seen: Seen, seconds: float, seed: int, when_calm: Callable[[], Awaitable[None]]
 ) -> None:
     """Send hours of calm at once and, when it is settled, the story at its own pace."""
     for comment, _ in storyline(seed, COMMUNITIES, time.time() - CALM_S, CALM_S, CALM_RATE):
         await send(comment)
-    await picture.all_settled()
+    await seen.all_settled()
     await when_calm()
     now = time.time()
     turn = Turn("spike", COMMUNITIES[0], now + TURN_AFTER_S, TURN_LASTS_S)
-    picture.begin(turn)
+    seen.begin(turn)
     lasts_s = max(seconds, ALERTED_WITHIN_S)
     for comment, _ in storyline(seed + 1, COMMUNITIES, now, lasts_s, LIVE_RATE, [turn]):
         await asyncio.sleep(max(0.0, comment["created_at"] / 1000 - time.time()))
-        if picture.played_s >= seconds and picture.warned_for_s >= AFTERMATH_S:
+        if seen.played_s >= seconds and seen.warned_for_s >= AFTERMATH_S:
             break
         await send(comment)
-    await picture.all_settled()
+    await seen.all_settled()
     await asyncio.sleep(2 * REFRESH_S)  # one more look at the windows
 
 
-async def _listen(client: Fanpulse, picture: Picture) -> None:
+async def _listen(client: Fanpulse, seen: Seen) -> None:
     """Collect the newest negative comments."""
     async for event in client.tail():
         if event.negative:
-            picture.hear(event)
+            seen.hear(event)
 
 
-async def _heed(client: Fanpulse, picture: Picture, console: Console) -> None:
+async def _heed(client: Fanpulse, seen: Seen, console: Console) -> None:
     """Collect the alerts."""
     async for alert in client.alerts():
-        picture.warn(alert)
+        seen.warn(alert)
         if not console.is_terminal:
             _print_line(console, f"ALERT {alert.rule}, {alert.state}: {alert.summary['en']}")
 
 
-async def _look(client: Fanpulse, picture: Picture) -> None:
+async def _look(client: Fanpulse, seen: Seen) -> None:
     """Read windows and progress, again and again."""
     while True:
-        for community in picture.communities:
+        for community in seen.communities:
             for size in ("5m", "1h"):
-                picture.see(await client.window(community, size))
-        picture.settle(sum((await client.fences()).values()))
+                seen.see(await client.window(community, size))
+        seen.settle(sum((await client.fences()).values()))
         await asyncio.sleep(REFRESH_S)
 
 
-async def _show(picture: Picture, console: Console) -> None:
+async def _show(seen: Seen, console: Console) -> None:
     """Draw: a live screen in a terminal, plain lines elsewhere."""
     if not console.is_terminal:
         while True:
             await asyncio.sleep(PLAIN_EVERY_S)
-            _print_line(console, picture.line())
-    with Live(picture, console=console, auto_refresh=False) as live:
+            _print_line(console, line(seen))
+    with Live(Screen(seen), console=console, auto_refresh=False) as live:
         while True:
             live.refresh()
             await asyncio.sleep(REFRESH_S)
 
 
-def _print_line(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False, highlight=False)
+def _print_line(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False, highlight=False)

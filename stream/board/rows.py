@@ -33,14 +33,15 @@ class Rows:
             self._windows[community] = dict(sizes)
             self._judge(community, version)
 
-    def publish(self, windows: Iterable[Window], version: int) -> None:
-        """Take newly published windows, oldest first."""
-        touched = set()
+    def publish(self, windows: Iterable[Window], version: int) -> bool:
+        """Take newly published windows, oldest first; return whether some are of communities not known yet."""
+        known, touched = set(self._windows), set()
         for window in windows:
             self._windows.setdefault(window.community, {})[window.size] = window
             touched.add(window.community)
         for community in touched:
             self._judge(community, version)
+        return not touched <= known
 
     def remember(self, community: str, minutes: Buckets, now: float, version: int) -> None:
         """Take the past hour's minute buckets for a spark line that has only just begun."""

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.5
 RETRY_S = 1.0
 RELOAD_S = 60.0  # finds new partitions, forgets silent communities, notices a Redis that went back in time
+RELOAD_FOR_NEW_S = 3.0  # … and communities not known yet, whose partition may be new as well
 SILENT_S = 120.0
 COMMUNITY_KEPT_S = 86_400
 COMMENTS_A_TICK = 1000
@@ -49,6 +50,7 @@ class Watch:
         self._windows_after = "0-0"
         self._alerts_after: str | None = None
         self._loaded_at = 0.0
+        self._strangers = False  # communities have come that were not there at the last load
         self._settled: tuple[float, int] | None = None
         self.version = 0
         self.loaded = 0  # the version that was read anew as a whole
@@ -110,10 +112,10 @@ class Watch:
     async def _tick(self) -> None:
         now = time.time()
         upcoming = self.version + 1
-        if now - self._loaded_at > RELOAD_S:
+        if now - self._loaded_at > (RELOAD_FOR_NEW_S if self._strangers else RELOAD_S):
             await self._load(now, upcoming)
         self._windows_after, windows = await self._reader.published(self._windows_after)
-        self.rows.publish(windows, upcoming)
+        self._strangers |= self.rows.publish(windows, upcoming)
         await self._follow_alerts(upcoming)
         await self._remember_sparks(now, upcoming)
         if self._viewers:
@@ -128,7 +130,7 @@ class Watch:
         self.rows.replace(await self._reader.windows(communities), version)
         self.alerts.clear()
         self._alerts_after = None
-        self._loaded_at, self.loaded = now, version
+        self._loaded_at, self.loaded, self._strangers = now, version, False
 
     async def _follow_alerts(self, version: int) -> None:
         self._alerts_after, changes = await self._reader.alerts(self._alerts_after)

@@ -1,4 +1,4 @@
-"""What the board costs: the server's share of a core, and the page's frames per second, under a full load.
+"""What the board costs: the shares of a core that server and page take, and how smooth the page is, under load.
 
 python -m tests.benchmarks.board [--communities 200] [--rate 5000] [--viewers 5] [--seconds 60]
 """
@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from asyncio import create_subprocess_exec
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import cycle, islice
 from pathlib import Path
@@ -91,7 +91,9 @@ async def measure(communities: int, rate: int, viewers: int, seconds: int) -> di
         ]
         for task in running:
             stack.callback(task.cancel)
-        return await _look(url, Process(board.pid), told, seconds)
+        assert server.process is not None
+        redis = [server.process, *server.process.children(recursive=True)]
+        return await _look(url, Process(board.pid), redis, told, seconds)
 
 
 async def _settle(told: Told, rounds: Sequence[dict[int, Settlement]]) -> None:
@@ -121,7 +123,9 @@ async def _watch(url: str, community: str) -> None:
             pass
 
 
-async def _look(url: str, board: Process, told: Told, seconds: int) -> dict[str, float]:
+async def _look(
+    url: str, board: Process, redis: Sequence[Process], told: Told, seconds: int
+) -> dict[str, float]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS
@@ -130,17 +134,19 @@ async def _look(url: str, board: Process, told: Told, seconds: int) -> dict[str,
         await _once_there(page.goto)(url)
         await page.locator("#comments li").first.wait_for()
         await asyncio.sleep(5)  # what is measured is a page left open, not its start
-        own = Process()
-        spent, spent_here, settled, began = _cpu(board), _cpu(own), told.settled, time.monotonic()
+        watched = {"server": [board], "page": _renderers(), "redis": redis, "load": [Process()]}
+        spent, settled, began = _cpu(watched), told.settled, time.monotonic()
         seen = await page.evaluate(COUNT_FRAMES, seconds)
         took = time.monotonic() - began
-        spent, spent_here = _cpu(board) - spent, _cpu(own) - spent_here
+        shares = {
+            f"{name}_share_of_a_core": round((after - spent[name]) / took, 3)
+            for name, after in _cpu(watched).items()
+        }
         await browser.close()
     gaps = sorted(seen["gaps"])
     return {
         "events_per_s": round((told.settled - settled) / took),
-        "server_share_of_a_core": round(spent / took, 3),
-        "load_share_of_a_core": round(spent_here / took, 3),
+        **shares,
         "page_frames_per_s": round(len(gaps) / took, 1),
         "page_gap_p99_ms": round(gaps[len(gaps) * 99 // 100], 1),
         "page_longest_gap_ms": round(gaps[-1], 1),
@@ -148,9 +154,15 @@ async def _look(url: str, board: Process, told: Told, seconds: int) -> dict[str,
     }
 
 
-def _cpu(process: Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
+def _renderers() -> list[Process]:
+    """Chromium's processes that run pages, of the browser that this process started."""
+    return [child for child in Process().children(recursive=True) if "--type=renderer" in child.cmdline()]
+
+
+def _cpu(watched: Mapping[str, Sequence[Process]]) -> dict[str, float]:
+    """Seconds of processor time so far, by name."""
+    times = {name: [process.cpu_times() for process in of] for name, of in watched.items()}
+    return {name: sum(one.user + one.system for one in of) for name, of in times.items()}
 
 
 if __name__ == "__main__":

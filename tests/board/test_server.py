@@ -318,6 +318,19 @@ class TestBadDays:
             assert len(frame["alerts"]) == 1
             assert frame["comments"]
 
+    async def test_a_board_started_before_the_first_comment_shows_it_soon(
+        self, client: Client, serve: Serve, http: aiohttp.ClientSession
+    ) -> None:
+        url = await serve()
+        told = Told(client)
+        async with frames(http, url, community=HOME) as stream:
+            assert (await first(stream))["rows"] == []
+            await told.said(comments_now(HOME, "第一条", 3))
+            await told.publish()
+            await first(stream, lambda frame: any("第一条" in said["text"] for said in frame["comments"]))
+            frame = await first(stream, lambda frame: "points" in frame)
+            assert sum(point[1] for point in frame["points"]["points"]) == 3
+
     async def test_a_board_started_before_redis_says_that_it_never_saw_it(
         self, serve: Serve, http: aiohttp.ClientSession
     ) -> None:

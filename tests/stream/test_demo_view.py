@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from rich.console import Console, RenderableType
 
 from stream.alerts.alert import Alert, Explanation, Representative, State, Term
-from stream.demo_view import Picture
+from stream.demo_seen import Seen
+from stream.demo_view import Screen, line, summary
 from stream.rolling import window_at
 from stream.storyline import Turn
 from tests.stream.examples import NOON_MS
@@ -20,20 +21,20 @@ def shown(renderable: RenderableType) -> str:
     return console.export_text()
 
 
-def see(picture: Picture, community: str, negative: int) -> None:
+def see(seen: Seen, community: str, negative: int) -> None:
     minutes = {NOON: {"n": 100, "neg": negative, "negativity": 0}}
-    picture.see(window_at(community, "5m", NOON, minutes, {}))
-    picture.see(window_at(community, "1h", NOON, minutes, {}))
+    seen.see(window_at(community, "5m", NOON, minutes, {}))
+    seen.see(window_at(community, "1h", NOON, minutes, {}))
 
 
-def turning(*, until: float = 60.0) -> Picture:
+def turning(*, until: float = 60.0) -> Seen:
     """Both calm at first; then one of them turns."""
-    picture = Picture([SOUR, CALM], until)
+    seen = Seen([SOUR, CALM], until)
     for community in (SOUR, CALM):
-        see(picture, community, 18)
-    picture.begin(Turn("spike", SOUR, time.time(), 600))
-    see(picture, SOUR, 54)
-    return picture
+        see(seen, community, 18)
+    seen.begin(Turn("spike", SOUR, time.time(), 600))
+    see(seen, SOUR, 54)
+    return seen
 
 
 def alert(state: State = "firing", community: str = SOUR) -> Alert:
@@ -71,15 +72,15 @@ def alert(state: State = "firing", community: str = SOUR) -> Alert:
 
 
 def test_the_screen_shows_each_community_and_that_no_alert_has_come_yet() -> None:
-    text = shown(turning())
+    text = shown(Screen(turning()))
     assert all(part in text for part in (SOUR, CALM, "54%", "18%", "none yet"))
     assert "▲" not in text
 
 
 def test_a_firing_alert_marks_its_community_and_says_why() -> None:
-    picture = turning()
-    picture.warn(alert())
-    text = shown(picture)
+    seen = turning()
+    seen.warn(alert())
+    text = shown(Screen(seen))
     (marked,) = [line for line in text.splitlines() if "▲ alert" in line]
     assert SOUR in marked
     assert all(
@@ -89,28 +90,28 @@ def test_a_firing_alert_marks_its_community_and_says_why() -> None:
 
 
 def test_a_resolved_alert_marks_nothing() -> None:
-    picture = turning()
-    picture.warn(alert())
-    picture.warn(alert("resolved"))
-    assert "▲" not in shown(picture)
+    seen = turning()
+    seen.warn(alert())
+    seen.warn(alert("resolved"))
+    assert "▲" not in shown(Screen(seen))
 
 
 def test_the_end_waits_for_an_alert_of_the_community_that_turned() -> None:
-    picture = turning(until=0.0)
-    picture.warn(alert(community=CALM))
-    picture.warn(alert("resolved"))
-    assert picture.warned_for_s < 0
-    assert "waiting for this minute to be judged" in shown(picture)
-    picture.warn(alert())
-    assert picture.warned_for_s >= 0
+    seen = turning(until=0.0)
+    seen.warn(alert(community=CALM))
+    seen.warn(alert("resolved"))
+    assert seen.warned_for_s < 0
+    assert "waiting for this minute to be judged" in shown(Screen(seen))
+    seen.warn(alert())
+    assert seen.warned_for_s >= 0
 
 
 def test_the_summary_names_the_turn_and_the_alert_that_told_of_it() -> None:
-    picture = turning()
-    assert f"{SOUR} went sour at" in shown(picture.summary())
-    assert "no alert has told of it" in shown(picture.summary())
-    picture.warn(alert())
-    text = shown(picture.summary())
+    seen = turning()
+    assert f"{SOUR} went sour at" in shown(summary(seen))
+    assert "no alert has told of it" in shown(summary(seen))
+    seen.warn(alert())
+    text = shown(summary(seen))
     assert "the alert came 0 s later" in text
     assert "turning-sour, firing" in text
     (row,) = [line for line in text.splitlines() if line.strip().startswith(SOUR) and "went" not in line]
@@ -118,7 +119,7 @@ def test_the_summary_names_the_turn_and_the_alert_that_told_of_it() -> None:
 
 
 def test_a_plain_line_names_progress_and_every_community() -> None:
-    picture = turning()
-    picture.sent = 12
-    picture.settle(10)
-    assert picture.line() == f"settled 10, lag 2, 0/s; negative over 5 m: {SOUR} 54%, {CALM} 18%"
+    seen = turning()
+    seen.sent = 12
+    seen.settle(10)
+    assert line(seen) == f"settled 10, lag 2, 0/s; negative over 5 m: {SOUR} 54%, {CALM} 18%"

@@ -9,11 +9,14 @@ export const SMOOTHED = 5; // minutes: the share at a minute is that of the five
 const MARGIN = { left: 40, right: 8, top: 8, bottom: 20 };
 const LEAST_DRAG = 6; // pixels
 const NEAR = 8; // pixels
+const REDRAWN_MS = 1000; // charts that only grow are drawn no more often than this
 let charts = null;
 let shown = null; // { step, since, until, picked, points: Map<second, point>, usual, alerts }
 let onPick = () => {};
 let onAlert = () => {};
 let reading = null; // second under the pointer, null at rest
+let drawnAt = -REDRAWN_MS;
+let drawing = 0;
 
 export function start(pick, openAlert) {
   onPick = pick;
@@ -42,7 +45,7 @@ export function extend(points, now) {
   shown.until = Math.max(now, shown.until);
   shown.since = shown.until - width;
   for (const second of shown.points.keys()) if (second < shown.since - SMOOTHED * shown.step) shown.points.delete(second);
-  draw();
+  if (performance.now() - drawnAt >= REDRAWN_MS) draw();
 }
 
 export function markAlerts(alerts) {
@@ -63,19 +66,36 @@ export function sums(since, until) {
 
 export function clear() {
   shown = null;
+  drawing++;
   for (const chart of Object.values(charts)) chart.clear();
   for (const name of NAMES) $(`read-${name}`).textContent = "";
 }
 
 export function draw() {
   if (!shown) return;
+  drawnAt = performance.now();
   const grid = complete();
   const smooth = smoothed(grid);
   const colour = palette();
   const frame = base(colour);
-  const time = ([second]) => second * 1000;
-  const last = grid.at(-1)?.[0];
+  inTurn([() => drawNegativity(smooth, colour, frame), () => drawVolume(grid, colour, frame), () => drawEmotions(smooth, colour, frame)]);
+  say(grid, smooth);
+}
 
+/** One chart a frame, so that no frame waits for all three. A newer drawing takes the place of an unfinished one. */
+function inTurn([first, ...others]) {
+  const mine = ++drawing;
+  first();
+  requestAnimationFrame(function next() {
+    if (mine !== drawing || !others.length) return;
+    others.shift()();
+    requestAnimationFrame(next);
+  });
+}
+
+const time = ([second]) => second * 1000;
+
+function drawNegativity(smooth, colour, frame) {
   charts.negativity.setOption({
     ...frame,
     yAxis: { ...frame.yAxis, ...shareScale(smooth), axisLabel: { ...frame.yAxis.axisLabel, formatter: percent } },
@@ -86,7 +106,10 @@ export function draw() {
       markArea: { silent: true, animation: false, data: [...usualBand(colour), ...pickedBand(colour)] },
     }, alertMarks(colour)],
   }, { notMerge: true });
+}
 
+function drawVolume(grid, colour, frame) {
+  const last = grid.at(-1)?.[0];
   charts.volume.setOption({
     ...frame,
     series: [{
@@ -95,7 +118,9 @@ export function draw() {
       markArea: { silent: true, animation: false, data: pickedBand(colour) },
     }],
   }, { notMerge: true });
+}
 
+function drawEmotions(smooth, colour, frame) {
   charts.emotions.setOption({
     ...frame,
     yAxis: { ...frame.yAxis, min: 0, max: 1, interval: 0.5, axisLabel: { ...frame.yAxis.axisLabel, formatter: percent } },
@@ -104,8 +129,6 @@ export function draw() {
       data: smooth.map((point) => { const all = labelled(point); return [time(point), all ? point[3 + i] / all : 0]; }),
     })),
   }, { notMerge: true });
-
-  say(grid, smooth);
 }
 
 function shareScale(points) {

@@ -17,7 +17,7 @@ export const mostUnusual = () => [...rows.values()].sort(moreUnusual)[0]?.commun
 export function receive(changed, whole) {
   if (whole) for (const known of rows.keys()) if (!changed.some((row) => row.community === known)) forget(known);
   for (const row of changed) rows.set(row.community, row);
-  draw();
+  if (whole || changed.length || performance.now() - sortedAt > RESORT_MS) draw();
 }
 
 export function draw() {

@@ -28,13 +28,13 @@ def past(now: float) -> Iterator[dict[str, Any]]:
     """Four days, ever denser towards their end; lengths in minutes."""
 
     def steady(community: str, ago: float, until: float, comments: int) -> Iterator[dict[str, Any]]:
-        """Two texts, so that scoring takes no time; every sixth comment is angry."""
+        """Two texts, so that scoring takes no time; every sixth comment is sad."""
         for number in range(comments):
             at = now - (ago - (ago - until) * number / comments) * MINUTE
             yield {
                 "id": f"{community}-{ago}-{number}",
                 "community": community,
-                "text": "今天好开心" if number % 6 else "气死我了，太过分了",
+                "text": "今天好开心" if number % 6 else "今天好伤心，哭了好久",
                 "created_at": int(at * 1000),
             }
 
