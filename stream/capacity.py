@@ -27,9 +27,9 @@ class Cost(BaseModel):
 
     @classmethod
     def through(cls, short: tuple[float, float], long: tuple[float, float]) -> Self:
-        """The line through two measured points (length, cost)."""
-        slope = (long[1] - short[1]) / (long[0] - short[0])
-        return cls(fixed=short[1] - slope * short[0], per_character=slope)
+        """The line through two measured points (length, cost); a cost neither falls nor begins below zero."""
+        slope = max(0.0, (long[1] - short[1]) / (long[0] - short[0]))
+        return cls(fixed=max(0.0, short[1] - slope * short[0]), per_character=slope)
 
     def at(self, length: float) -> float:
         return self.fixed + self.per_character * length
@@ -101,30 +101,14 @@ def needs(load: Load, measured: Measured) -> list[Need]:
     """Everything that `load` needs."""
     worker_s, redis_s = measured.worker_s.at(load.length), measured.redis_s.at(load.length)
     workers = math.ceil(load.rate * worker_s / CORE_USED)
+    masters = math.ceil(load.rate * redis_s / CORE_USED)
     partitions = 2 ** math.ceil(math.log2(workers * PARTITIONS_A_WORKER))
+    each, spread = f"{load.rate:,.0f}/s x", f"{PARTITIONS_A_WORKER} x {workers} workers, up to a power of two"
     return [
-        Need(
-            "workers",
-            workers,
-            "processes, a core each",
-            f"{load.rate:,.0f}/s x {worker_s * 1e6:,.0f} us",
-            CORE_USED,
-        ),
-        Need(
-            "partitions",
-            partitions,
-            "",
-            f"{PARTITIONS_A_WORKER} x {workers} workers, up to a power of two",
-            1 / PARTITIONS_A_WORKER,
-        ),
+        Need("workers", workers, "processes", f"{each} {worker_s * 1e6:,.0f} us of a core", CORE_USED),
+        Need("partitions", partitions, "", spread, 1 / PARTITIONS_A_WORKER),
         _scoring(load, measured),
-        Need(
-            "Redis masters",
-            math.ceil(load.rate * redis_s / CORE_USED),
-            "",
-            f"{load.rate:,.0f}/s x {redis_s * 1e6:,.0f} us",
-            CORE_USED,
-        ),
+        Need("Redis masters", masters, "", f"{each} {redis_s * 1e6:,.0f} us of a core", CORE_USED),
         *_redis_memory(load, measured, partitions),
         _kafka_disk(load, measured),
     ]
@@ -146,24 +130,16 @@ def _redis_memory(load: Load, measured: Measured, partitions: int) -> list[Need]
     events = partitions * load.events_kept * event
     homes = min(load.homes, partitions)
     minute, hour = (_bucket_bytes(load, measured, seconds, homes) for seconds in (60, 3600))
-    each = load.minutes_kept * minute + load.hours_kept * hour
-    buckets = load.communities * homes * each
+    kept = load.minutes_kept * minute + load.hours_kept * hour
+    buckets = load.communities * homes * kept
+    of_events = f"{partitions} partitions x {load.events_kept:,} kept x {event:,.0f} B"
+    of_buckets = (
+        f"{load.communities:,} communities x {homes} x ({load.minutes_kept} minutes x {minute:,.0f} B"
+        f" + {load.hours_kept} hours x {hour:,.0f} B)"
+    )
     return [
-        Need(
-            "Redis events",
-            events / 1e9,
-            "GB",
-            f"{partitions} partitions x {load.events_kept:,} kept x {event:,.0f} B",
-            1,
-        ),
-        Need(
-            "Redis buckets",
-            buckets / 1e9,
-            "GB",
-            f"{load.communities:,} communities x {homes} x ({load.minutes_kept} minutes x {minute:,.0f} B"
-            f" + {load.hours_kept} hours x {hour:,.0f} B)",
-            1,
-        ),
+        Need("Redis events", events / 1e9, "GB", of_events, 1),
+        Need("Redis buckets", buckets / 1e9, "GB", of_buckets, 1),
         Need("Redis memory", (events + buckets) / REDIS_USED / 1e9, "GB", "events + buckets", REDIS_USED),
     ]
 

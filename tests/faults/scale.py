@@ -1,73 +1,30 @@
 """`python -m tests.faults.scale`: a Redis Cluster and three brokers lose members under load; does it add up?
 
-Workers take a day of comments from thousands of communities meanwhile. Afterwards the product's own audit and
+Workers take comments of a whole day from thousands of communities meanwhile. Afterwards the product's own audit and
 the verifier, which shares no code with it, both read everything.
 """
 
 import asyncio
-import json
 import logging
-import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-from redis.asyncio.cluster import ClusterNode, RedisCluster
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local import Kafka, Redis, Triton, cluster, join, quorum
-from stream import topics
 from stream.audit import Audit, audit
-from stream.settings import Settings
-from tests import tiny_model
-from tests.faults.fleet import Fleet
-from tests.faults.observed import Names
-from tests.faults.oracle import Oracle
-from tests.faults.stage import PSEUDONYM_KEY, PUBLISH_EVERY_S, environment
-from tests.faults.traffic import Traffic
-from tests.faults.verifier import Verdict, Verifier
+from tests.faults.grid import LOSSES, Size, gridded
+from tests.faults.stage import PUBLISH_EVERY_S
+from tests.faults.verifier import Verdict
 from tests.faults.watch import Watch
 
-DAY_S = 86_400.0
-COPIES = {"min.insync.replicas": 2, "group.min.session.timeout.ms": 1000}
-# A replica that is behind its master may take its place: the worst that a failover can do.
-ANY_REPLICA = ["cluster-replica-validity-factor 0"]
 _WARM_UP_S = 180.0
 _RECOVERS_WITHIN_S = 120.0
 _CATCHES_UP_WITHIN_S = 600.0
-_LOST_AT_LEAST = 100  # offsets, by the failover that loses some
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much of everything; `rate` in comments a second, `pause_s` between one loss and the next."""
-
-    workers: int = 8
-    partitions: int = 64
-    communities: int = 2000
-    rate: float = 400.0
-    pause_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """What runs: three brokers, three masters and then their replicas, workers under load."""
-
-    brokers: list[Kafka]
-    nodes: list[Redis]
-    fleet: Fleet
-    traffic: Traffic
-    watch: Watch
-    verifier: Verifier
-    settings: Settings
 
 
 @dataclass
@@ -86,101 +43,21 @@ class Outcome:
         return self.audit.holds and not self.verdict.wrong
 
 
-@asynccontextmanager
-async def gridded(folder: Path, size: Size, seed: int) -> AsyncIterator[Grid]:
-    """Start it all but the traffic."""
-    async with AsyncExitStack() as stack:
-        brokers = quorum(folder, properties=COPIES)
-        nodes = cluster(folder, replicas=1, config=ANY_REPLICA)
-        triton = Triton(folder / "triton", repository=folder / "models")
-        tiny_model.write(triton.repository)
-        services = (*brokers, *nodes, triton)
-        await asyncio.gather(*(stack.enter_async_context(service) for service in services))
-        await join(nodes, replicas=1)
-        names = Names("comments", "comments.rejected", "fanpulse", size.partitions)
-        urls = {
-            "kafka": "kafka://" + ",".join(broker.bootstrap for broker in brokers),
-            "redis": "redis://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes),
-            "triton": triton.url,
-        }
-        variables = environment(names, urls, tiny_model.NAME, {"redis_cluster": True})
-        given = {name.removeprefix("FANPULSE_").lower(): value for name, value in variables.items()}
-        settings = Settings.model_validate(given | {"models": json.loads(given["models"])})
-        await topics.create(settings, size.partitions, len(brokers))
-        inner = ",".join(f"127.0.0.1:{broker.ports['inner']}" for broker in brokers)
-        producer = AIOKafkaProducer(bootstrap_servers=inner, acks="all", request_timeout_ms=60_000)
-        await producer.start()
-        stack.push_async_callback(producer.stop)
-        consumer = AIOKafkaConsumer(bootstrap_servers=inner, metadata_max_age_ms=2000)
-        await consumer.start()
-        stack.push_async_callback(consumer.stop)
-        admin = AIOKafkaAdminClient(bootstrap_servers=inner)
-        await admin.start()
-        stack.push_async_callback(admin.close)
-        redis = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", node.port) for node in nodes])
-        stack.push_async_callback(redis.aclose)
-        oracle = Oracle(f"127.0.0.1:{triton.port}")
-        stack.push_async_callback(oracle.close)
-        communities = [f"社区 {number}" for number in range(size.communities)]
-        traffic = Traffic(producer, names.topic, size.partitions, size.rate, seed, communities)
-        fences = [names.root(number) + "fence" for number in range(size.partitions)]
-        watch = Watch(redis, consumer, admin, names.topic, names.group, fences)
-        verifier = Verifier(redis, inner, oracle, names, PSEUDONYM_KEY.encode())
-        fleet = Fleet(["-m", "stream", "worker"], variables, folder / "workers", size.workers)
-        await fleet.start()
-        stack.push_async_callback(fleet.stop)
-        yield Grid(brokers, nodes, fleet, traffic, watch, verifier, settings)
-
-
-async def _master_dies(grid: Grid) -> Callable[[], Awaitable[object]]:
-    await grid.nodes[0].kill()
-    return grid.nodes[0].start
-
-
-async def _acknowledged_writes_are_lost(grid: Grid) -> Callable[[], Awaitable[object]]:
-    """A replica that missed the latest writes becomes master, as one that lags behind may."""
-    master, replica = grid.nodes[1], grid.nodes[4]
-    await replica.kill()
-    settled = sum(await grid.watch.settled())
-    enough = settled + 3 * _LOST_AT_LEAST  # one shard has a third of them
-    while sum(await grid.watch.settled()) < enough:  # noqa: ASYNC110 - nothing here could set an event
-        await asyncio.sleep(0.1)
-    await master.kill()
-    await replica.start()
-    return master.start
-
-
-async def _broker_and_worker_die(grid: Grid) -> Callable[[], Awaitable[object]]:
-    await grid.brokers[0].kill()
-    await grid.fleet.bounce(grid.fleet.pick(0.0), signal.SIGKILL, 0.5)
-    return grid.brokers[0].start
-
-
-LOSSES: dict[str, Callable[[Grid], Awaitable[Callable[[], Awaitable[object]]]]] = {
-    "Redis master killed": _master_dies,
-    "Redis failover that loses writes": _acknowledged_writes_are_lost,
-    "broker and worker killed": _broker_and_worker_die,
-}
-"""Each takes something away and returns what brings it back."""
-
-
 async def run(folder: Path, size: Size, seed: int) -> Outcome:
     """Load and losses, then the audits."""
     outcome, begun = Outcome(), time.monotonic()
     async with gridded(folder, size, seed) as grid:
-        grid.traffic.clock_off_s = -DAY_S
         traffic = asyncio.create_task(grid.traffic.run())
         observers = [
             asyncio.create_task(grid.watch.follow()),
             asyncio.create_task(_note_forgotten(grid.watch, outcome)),
         ]
         await grid.watch.begun(_WARM_UP_S)
-        for number, (name, lose) in enumerate(LOSSES.items(), 1):
+        for name, lose in LOSSES.items():
             bring_back = await lose(grid)
             outcome.recoveries_s[name] = await grid.watch.recovery_s(_RECOVERS_WITHIN_S)
             await bring_back()
             await asyncio.sleep(size.pause_s)
-            grid.traffic.clock_off_s = -DAY_S * (1 - number / len(LOSSES))
         for task in (traffic, *observers):
             task.cancel()
         await asyncio.gather(traffic, *observers, return_exceptions=True)

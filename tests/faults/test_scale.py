@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.scale import LOSSES, Size, run
+from tests.faults.grid import LOSSES, Size
+from tests.faults.scale import run
 
 SMALL = Size(workers=3, partitions=16, communities=60, rate=150.0, pause_s=1.0)
 

@@ -24,7 +24,10 @@ _TICK_S = 0.1
 
 
 class Traffic:
-    """`rate` comments a second on `partitions` partitions, about one in a hundred of them poison."""
+    """`rate` comments a second on `partitions` partitions, about one in a hundred of them poison.
+
+    They were said by `communities` within the last `reach_s` seconds.
+    """
 
     def __init__(
         self,
@@ -34,11 +37,13 @@ class Traffic:
         rate: float,
         seed: int,
         communities: Sequence[str] = COMMUNITIES,
+        reach_s: int = 120,
     ) -> None:
         self._producer = producer
         self._topic = topic
         self._partitions = partitions
         self._communities = communities
+        self._reach_s = reach_s
         self.rate = rate
         self._rng = Random(seed)
         texts = ["".join(self._rng.choices(_LETTERS, k=self._rng.randint(1, 14))) for _ in range(1200)]
@@ -108,7 +113,7 @@ class Traffic:
     def _encoded(self, **changes: Any) -> bytes:
         self._number += 1
         rng = self._rng
-        now_ms = int((time.time() + self.clock_off_s) * 1000) - rng.randrange(120_000)
+        now_ms = int((time.time() + self.clock_off_s) * 1000) - rng.randrange(self._reach_s * 1000)
         author = f"author-{int(400 * rng.random() ** 2)}"
         body = {
             "id": f"c{self._number}",
