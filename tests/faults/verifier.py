@@ -5,6 +5,7 @@ It works after the run on what it reads itself and shares no code with the produ
 
 import hmac
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from tests.faults.recount import (
 SCHEMA = Path(__file__).parents[2] / "docs/schemas/event.json"
 
 _EXAMPLES = 5
+_SIZES = {b"5m", b"1h", b"24h"}
+_PUBLISHED_WITHIN_S = 60.0  # the window of a minute ends with it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROUNDING = 1.01e-6  # of a probability with six decimals
 _CHECKED_AGAINST_SCHEMA = 200  # events a partition
@@ -73,8 +76,8 @@ class Verifier:
     compared: int = 1
 
     async def verify(self) -> Verdict:
-        """Read and judge everything, a partition at a time."""
-        verdict = Verdict()
+        """Read and judge everything, a partition at a time; the workers have been stopped just now."""
+        verdict, stopped = Verdict(), time.time()
         letters = await dead_letters(self.bootstrap, self.names)
         total: Buckets = defaultdict(Counter)
         authors: dict[str, set[str]] = defaultdict(set)
@@ -85,7 +88,7 @@ class Verifier:
                 total[bucket] += counts
             for bucket, names in wrote.items():
                 authors[bucket] |= names
-        await self.judge_windows(total, authors, verdict)
+        await self.judge_windows(total, authors, verdict, stopped=stopped)
         return verdict
 
     async def judge(self, partition: Partition, verdict: Verdict) -> tuple[Buckets, dict[str, set[str]]]:
@@ -215,11 +218,21 @@ class Verifier:
         return int(await self.redis.pfcount(key))
 
     async def judge_windows(
-        self, buckets: Mapping[str, Counter[str]], authors: Mapping[str, set[str]], verdict: Verdict
+        self,
+        buckets: Mapping[str, Counter[str]],
+        authors: Mapping[str, set[str]],
+        verdict: Verdict,
+        *,
+        stopped: float,
     ) -> None:
-        communities = {name.split(":", 2)[2] for name in buckets} - {""}
+        """Each community has its windows, each a recount, the newest of the last minutes before `stopped`."""
+        communities = {name.split(":", 2)[2] for name, counts in buckets.items() if counts["n"]}
         for community in sorted(communities):
             published = await self.redis.hgetall(f"{self.names.prefix}:window:{community}")
+            if missing := _SIZES - published.keys():
+                verdict.blame("missing window", f"{community}: {missing}")
+            elif (ends := _end(published[b"5m"])) < stopped - _PUBLISHED_WITHIN_S:
+                verdict.blame("stale window", f"{community}: 5m ends {stopped - ends:.0f} s before the stop")
             for size, content in published.items():
                 verdict.windows += 1
                 window = json.loads(content)
@@ -229,6 +242,10 @@ class Verifier:
                     if stored != counted:
                         where = f"{community} {size.decode()} from {window['from']}"
                         verdict.blame("wrong window", f"{where}: {name} {stored}, recounted {counted}")
+
+
+def _end(window: bytes) -> float:
+    return datetime.fromisoformat(orjson.loads(window)["to"]).timestamp()
 
 
 def _judge_letter(record: ConsumerRecord, letter: ConsumerRecord, verdict: Verdict) -> None:
