@@ -132,7 +132,7 @@ class BatchConsumer(Consumer):
         try:
             ends = await self.highwaters(*tps) if tps else {}
             read = {tp: await self.position(tp) for tp in tps}
-        except (KafkaError, IllegalStateError):
+        except (KafkaError, IllegalStateError, ConsumerNotStarted):
             return {}
         found = {tp: self._positions.standing(tp, read=read[tp] or 0, end=ends[tp]) for tp in tps}
         return {tp: standing for tp, standing in found.items() if standing}

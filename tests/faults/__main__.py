@@ -35,7 +35,8 @@ def main(
 ) -> None:
     """Break the stack for a while, then prove that nothing was lost and nothing counted twice.
 
-    What is known so far stands in build/faults-SEED.json and .md, from the first fault on.
+    What is known so far stands in build/faults-SEED.json and .md, from the first fault on. Ctrl-C ends the
+    faults early and verifies what there is.
     """
     seed = random.randrange(10_000) if seed is None else seed
     kept, folder = folder, folder or Path(tempfile.mkdtemp(prefix="fanpulse-faults-"))

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from deploy.local.service import LEASH
+
 _LOOKED_AT_EVERY_S = 0.25
 _LEAVES_WITHIN_S = 45.0
 _HEAD, _TAIL = 64 * 1024, 4096  # bytes of a log: where the address stands, where the last line does
@@ -131,11 +133,12 @@ class Fleet:
         with seat.log.open("ab") as log:
             seat.said_before, seat.address = log.tell(), None
             seat.process = subprocess.Popen(
-                [sys.executable, *self.command],
+                [*LEASH, str(os.getpid()), sys.executable, *self.command],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # Ctrl-C in a terminal reaches the harness alone
             )
 
     async def _end(self, seat: _Seat, how: signal.Signals) -> None:

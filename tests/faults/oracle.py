@@ -1,6 +1,7 @@
 """What a text's scores are when Triton is asked for it alone, and what follows from them."""
 
 import json
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -63,4 +64,4 @@ def negativity(task: Task, scores: list[float]) -> float:
     negative = [s for label, s in zip(task["labels"], scores, strict=True) if label in task["negative"]]
     if task["kind"] == "multiclass":
         return min(1.0, sum(negative))
-    return 1 - float(np.prod([1 - score for score in negative]))
+    return 1 - prod(1 - score for score in negative)

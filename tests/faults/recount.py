@@ -18,21 +18,25 @@ Buckets = dict[str, Counter[str]]
 
 def recount(partition: Partition) -> Buckets:
     """The buckets that the events and dead letters of the partition make, in integers."""
-    buckets: Buckets = defaultdict(Counter)
+    minutes: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
     for _, content in partition.events:
         event = orjson.loads(content)
-        counts = Counter(
-            {"n": 1, "neg": int(event["negative"]), "negativity": _millionths(event["negativity"])}
-        )
-        counts.update({f"l:{label}": 1 for label in event["labels"]})
-        counts.update({f"s:{label}": _millionths(score) for label, score in event["scores"].items()})
-        for bucket in _buckets(int(moment(event)), event["community"]):
-            buckets[bucket].update(counts)
+        counts = minutes[_minute(moment(event)), event["community"]]
+        counts["n"] += 1
+        counts["neg"] += event["negative"]
+        counts["negativity"] += _millionths(event["negativity"])
+        for label in event["labels"]:
+            counts[f"l:{label}"] += 1
+        for label, score in event["scores"].items():
+            counts[f"s:{label}"] += _millionths(score)
     for offset, letter in partition.letters.items():
         record = partition.records[offset]
-        for bucket in _buckets(record.timestamp // 1000, community_of(record, letter)):
-            buckets[bucket]["rej"] += 1
-    return defaultdict(Counter, {name: +counts for name, counts in buckets.items()})
+        minutes[_minute(record.timestamp // 1000), community_of(record, letter)]["rej"] += 1
+    buckets: Buckets = defaultdict(Counter)
+    for (minute, community), counts in minutes.items():
+        for bucket in _buckets(minute, community):
+            buckets[bucket] += counts  # which drops what is zero
+    return buckets
 
 
 def recount_authors(partition: Partition) -> dict[str, set[str]]:
@@ -41,7 +45,7 @@ def recount_authors(partition: Partition) -> dict[str, set[str]]:
     for _, content in partition.events:
         event = orjson.loads(content)
         if event["author"]:
-            for bucket in _buckets(int(moment(event)), event["community"]):
+            for bucket in _buckets(_minute(moment(event)), event["community"]):
                 authors[bucket].add(event["author"])
     return authors
 
@@ -97,8 +101,12 @@ def _near(estimate: int | None, count: int) -> bool:
     return abs((estimate or 0) - count) <= max(2, 0.04 * count)
 
 
-def _buckets(second: int, community: str) -> tuple[str, str]:
-    return f"m:{second // 60 * 60}:{community}", f"h:{second // 3600 * 3600}:{community}"
+def _minute(second: float) -> int:
+    return int(second) // 60 * 60
+
+
+def _buckets(minute: int, community: str) -> tuple[str, str]:
+    return f"m:{minute}:{community}", f"h:{minute // 3600 * 3600}:{community}"
 
 
 def _millionths(share: float) -> int:

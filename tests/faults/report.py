@@ -11,7 +11,7 @@ from rich.table import Table
 from tests.faults.run import Happened, Outcome
 from tests.faults.verifier import Verdict
 
-_AGGREGATES = ("wrong bucket", "wrong authors", "wrong window")
+_AGGREGATES = ("wrong bucket", "wrong authors", "wrong window", "missing window", "stale window")
 _LINES_SHOWN = 12
 
 Rows = list[list[str]]

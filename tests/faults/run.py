@@ -1,9 +1,11 @@
 """One run: the stack under traffic, a plan of faults acted out, and afterwards the verifier's word."""
 
 import asyncio
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,9 +75,11 @@ async def act(
 ) -> Outcome:
     """Run `plan` against workers started with `command`, with `rate` comments a second.
 
-    `tell` hears of the outcome again and again, so that a run that is cut off has left its traces.
+    `tell` hears of the outcome again and again, so that a run that is cut off has left its traces. SIGINT and
+    SIGTERM end the plan early: no fault is begun any more, and what there is is verified.
     """
     outcome = Outcome(seed)
+    enough = _told_to_stop()
     async with staged(folder, seed=seed, rate=rate, command=command) as stage:
         begun = time.monotonic()
         traffic = asyncio.create_task(stage.traffic.run())
@@ -93,7 +97,7 @@ async def act(
             tell(outcome)
 
         start = time.monotonic()
-        await asyncio.gather(*(_strike(fault, start, stage, outcome, say) for fault in plan))
+        await asyncio.gather(*(_strike(fault, start, enough, stage, outcome, say) for fault in plan))
         traffic.cancel()
         ended = await asyncio.gather(traffic, return_exceptions=True)
         outcome.not_carried_out += [f"traffic ended early: {error!r}" for error in ended if error]
@@ -117,10 +121,32 @@ async def act(
     return outcome
 
 
+def _told_to_stop() -> asyncio.Event:
+    """Is set at the first SIGINT or SIGTERM; the second one works as ever."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        told.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    return told
+
+
 async def _strike(
-    fault: Fault, start: float, stage: Stage, outcome: Outcome, say: Callable[[str], None]
+    fault: Fault,
+    start: float,
+    enough: asyncio.Event,
+    stage: Stage,
+    outcome: Outcome,
+    say: Callable[[str], None],
 ) -> None:
-    await asyncio.sleep(max(0.0, start + fault.at_s - time.monotonic()))
+    with suppress(TimeoutError):
+        await asyncio.wait_for(enough.wait(), max(0.0, start + fault.at_s - time.monotonic()))
+    if enough.is_set():
+        return
     forgetful = fault.kind.startswith("redis:")
     if forgetful:
         stage.watch.excuse(fault.lasts_s + _REDIS_NOTICED_WITHIN_S)

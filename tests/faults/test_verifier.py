@@ -204,9 +204,13 @@ async def test_a_window_that_is_not_the_recount_is_found(verifier: Verifier) -> 
         "authors": 1,
     }
     buckets, authors = recount(whole()), recount_authors(whole())
-    for comments, wrong in ((2, 0), (3, 1)):
+    for comments, late_s, wrong in ((2, 0, []), (3, 0, ["wrong window"]), (2, 400, ["stale window"])):
         content = json.dumps({**window, "comments": comments})
-        await cast(Any, verifier.redis.hset("fp:window:moon", "5m", content))
+        for size in ("5m", "1h", "24h"):
+            await cast(Any, verifier.redis.hset("fp:window:moon", size, content))
         verdict = Verdict()
-        await verifier.judge_windows(buckets, authors, verdict)
-        assert verdict.wrong["wrong window"] == wrong
+        await verifier.judge_windows(buckets, authors, verdict, stopped=minute + late_s)
+        assert list(verdict.wrong) == wrong
+    await cast(Any, verifier.redis.hdel("fp:window:moon", "1h"))
+    await verifier.judge_windows(buckets, authors, verdict, stopped=minute)
+    assert verdict.wrong["missing window"] == 1

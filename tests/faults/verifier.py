@@ -5,6 +5,7 @@ It works after the run on what it reads itself and shares no code with the produ
 
 import hmac
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from tests.faults.recount import (
 SCHEMA = Path(__file__).parents[2] / "docs/schemas/event.json"
 
 _EXAMPLES = 5
+_SIZES = {b"5m", b"1h", b"24h"}
+_PUBLISHED_WITHIN_S = 60.0  # the window of a minute ends with it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROUNDING = 1.01e-6  # of a probability with six decimals
 _CHECKED_AGAINST_SCHEMA = 200  # events a partition
@@ -60,32 +63,36 @@ class Verdict:
 
 @dataclass
 class Verifier:
-    """Judges one run. `pseudonym_key` is what the workers were given."""
+    """Judges one run. `pseudonym_key` is what the workers were given.
+
+    One event in `compared` is compared byte for byte; every one is counted.
+    """
 
     redis: RedisClient
     bootstrap: str
     oracle: Oracle
     names: Names
     pseudonym_key: bytes
+    compared: int = 1
 
     async def verify(self) -> Verdict:
-        """Read and judge everything, a partition at a time."""
-        verdict = Verdict()
+        """Read and judge everything, a partition at a time; the workers have been stopped just now."""
+        verdict, stopped = Verdict(), time.time()
         letters = await dead_letters(self.bootstrap, self.names)
         total: Buckets = defaultdict(Counter)
         authors: dict[str, set[str]] = defaultdict(set)
         for number in range(self.names.partitions):
             partition = await observe(self.redis, self.bootstrap, self.names, number, letters)
-            await self.judge(partition, verdict)
-            for bucket, counts in recount(partition).items():
+            counted, wrote = await self.judge(partition, verdict)
+            for bucket, counts in counted.items():
                 total[bucket] += counts
-            for bucket, names in recount_authors(partition).items():
+            for bucket, names in wrote.items():
                 authors[bucket] |= names
-        await self.judge_windows(total, authors, verdict)
+        await self.judge_windows(total, authors, verdict, stopped=stopped)
         return verdict
 
-    async def judge(self, partition: Partition, verdict: Verdict) -> None:
-        """Add what `partition` shows to `verdict`."""
+    async def judge(self, partition: Partition, verdict: Verdict) -> tuple[Buckets, dict[str, set[str]]]:
+        """Add what `partition` shows to `verdict`; return its recounted buckets and their authors."""
         place = f"partition {partition.number}"
         verdict.comments += len(partition.records)
         verdict.events += len(partition.events)
@@ -101,13 +108,15 @@ class Verifier:
                 verdict.blame("lost", f"{place} offset {offset}")
             elif event is not None and letter is not None:
                 verdict.blame("both event and dead letter", f"{place} offset {offset}: {reason(letter)}")
-            elif event is not None:
+            elif event is not None and offset % self.compared == 0:
                 await self._judge_event(partition.number, record, event, verdict)
-            elif letter is not None:
+            if letter is not None and event is None:
                 _judge_letter(record, letter, verdict)
         for offset in (events.keys() | partition.letters.keys()) - partition.records.keys():
             verdict.blame("out of nothing", f"{place} offset {offset}")
-        await self._judge_buckets(partition, verdict)
+        counted, authors = recount(partition), recount_authors(partition)
+        await self._judge_buckets(partition, counted, authors, verdict)
+        return counted, authors
 
     def _judge_order(self, partition: Partition, verdict: Verdict) -> dict[int, bytes]:
         events: dict[int, bytes] = {}
@@ -170,7 +179,7 @@ class Verifier:
             "negative": not set(labels).isdisjoint(tasks["emotion"]["negative"]),
             "tasks": {
                 name: {"scores": said[name], "labels": carried(tasks[name], scores[name])}
-                for name in tasks
+                for name in sorted(tasks)
                 if name != "emotion"
             },
             "model": event["model"],
@@ -183,8 +192,9 @@ class Verifier:
     def _pseudonym(self, author: str | None) -> str | None:
         return hmac.digest(self.pseudonym_key, author.encode(), "sha256")[:16].hex() if author else None
 
-    async def _judge_buckets(self, partition: Partition, verdict: Verdict) -> None:
-        expected = recount(partition)
+    async def _judge_buckets(
+        self, partition: Partition, expected: Buckets, authors: Mapping[str, set[str]], verdict: Verdict
+    ) -> None:
         verdict.buckets += len(expected)
         for name in expected.keys() | partition.buckets.keys():
             counted, stored = dict(expected.get(name, {})), partition.buckets.get(name, {})
@@ -194,7 +204,6 @@ class Verifier:
                 verdict.blame(
                     "wrong bucket", f"partition {partition.number} {name}: stored, recounted {apart}"
                 )
-        authors = recount_authors(partition)
         for bucket, pseudonyms in authors.items():
             name = bucket.replace("m:", "am:", 1) if bucket.startswith("m:") else f"a{bucket[1:]}"
             sketch = await self._sketch(pseudonyms)
@@ -209,11 +218,21 @@ class Verifier:
         return int(await self.redis.pfcount(key))
 
     async def judge_windows(
-        self, buckets: Mapping[str, Counter[str]], authors: Mapping[str, set[str]], verdict: Verdict
+        self,
+        buckets: Mapping[str, Counter[str]],
+        authors: Mapping[str, set[str]],
+        verdict: Verdict,
+        *,
+        stopped: float,
     ) -> None:
-        communities = {name.split(":", 2)[2] for name in buckets} - {""}
+        """Each community has its windows, each a recount, the newest of the last minutes before `stopped`."""
+        communities = {name.split(":", 2)[2] for name, counts in buckets.items() if counts["n"]}
         for community in sorted(communities):
             published = await self.redis.hgetall(f"{self.names.prefix}:window:{community}")
+            if missing := _SIZES - published.keys():
+                verdict.blame("missing window", f"{community}: {missing}")
+            elif (ends := _end(published[b"5m"])) < stopped - _PUBLISHED_WITHIN_S:
+                verdict.blame("stale window", f"{community}: 5m ends {stopped - ends:.0f} s before the stop")
             for size, content in published.items():
                 verdict.windows += 1
                 window = json.loads(content)
@@ -223,6 +242,10 @@ class Verifier:
                     if stored != counted:
                         where = f"{community} {size.decode()} from {window['from']}"
                         verdict.blame("wrong window", f"{where}: {name} {stored}, recounted {counted}")
+
+
+def _end(window: bytes) -> float:
+    return datetime.fromisoformat(orjson.loads(window)["to"]).timestamp()
 
 
 def _judge_letter(record: ConsumerRecord, letter: ConsumerRecord, verdict: Verdict) -> None:

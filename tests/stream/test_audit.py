@@ -3,32 +3,28 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import orjson
 import pytest
 
-from deploy.local import Kafka, Redis, Triton
-from tests.stream.deployment import Deployment, comment, deployed
+from tests.stream.conftest import Deploy
+from tests.stream.deployment import Deployment, comment
 
 ANGRY = "今天怒"
 
 
 @pytest.fixture
-async def settled(
-    kafka: Kafka, redis_server: Redis, triton: Triton, tmp_path: Path
-) -> AsyncIterator[Deployment]:
+async def settled(deploy: Deploy) -> Deployment:
     """40 records in each of two partitions, every tenth unreadable, all settled, the worker gone."""
-    async with deployed(kafka, redis_server, triton, tmp_path, partitions=2) as deployment:
-        for partition in range(2):
-            values = [b"garbage" if n % 10 == 9 else comment(n, ANGRY) for n in range(40)]
-            await deployment.send(values, partition)
-        worker = await deployment.worker()
-        for partition in range(2):
-            await deployment.settled(40, partition)
-        await worker.stop()
-        yield deployment
+    deployment = await deploy(partitions=2)
+    for partition in range(2):
+        values = [b"garbage" if n % 10 == 9 else comment(n, ANGRY) for n in range(40)]
+        await deployment.send(values, partition)
+    worker = await deployment.worker()
+    for partition in range(2):
+        await deployment.settled(40, partition)
+    await worker.stop()
+    return deployment
 
 
 async def audited(deployment: Deployment) -> tuple[int, dict[str, object], list[str]]:

@@ -2,22 +2,19 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from deploy.local import Kafka, Redis, Triton
-from tests.stream.deployment import PATIENCE_S, Deployment, comment, deployed, until
+from tests.stream.conftest import Deploy
+from tests.stream.deployment import PATIENCE_S, Deployment, comment, until
 
 
 @pytest.fixture
-async def deployment(
-    kafka: Kafka, redis_server: Redis, triton: Triton, tmp_path: Path
-) -> AsyncIterator[Deployment]:
-    async with deployed(kafka, redis_server, triton, tmp_path, batch_records=50) as deployment:
-        yield deployment
+async def deployment(deploy: Deploy) -> Deployment:
+    return await deploy(batch_records=50)
 
 
 async def test_what_an_aborted_transaction_wrote_has_no_effect_and_markers_leave_no_hole(
@@ -99,19 +96,19 @@ async def test_a_stop_while_scoring_settles_the_batch_and_commits_it(
 
 
 async def test_a_partition_taken_away_while_a_batch_is_in_flight_is_settled_once(
-    kafka: Kafka, redis_server: Redis, triton: Triton, tmp_path: Path
+    deploy: Deploy,
 ) -> None:
-    async with deployed(kafka, redis_server, triton, tmp_path, partitions=2, batch_records=20) as deployment:
-        for partition in range(2):
-            await deployment.send([comment(number) for number in range(1500)], partition)
-        await deployment.worker()
-        await deployment.settled(20)
-        await deployment.worker()  # joins while the first one works: a rebalance
-        for partition in range(2):
-            await deployment.settled(1500, partition)
-            events = await deployment.events(partition)
-            assert [event["source"]["offset"] for event in events] == list(range(1500))
-            assert (await deployment.bucket("m", partition))["n"] == 1500
+    deployment = await deploy(partitions=2, batch_records=20)
+    for partition in range(2):
+        await deployment.send([comment(number) for number in range(1500)], partition)
+    await deployment.worker()
+    await deployment.settled(20)
+    await deployment.worker()  # joins while the first one works: a rebalance
+    for partition in range(2):
+        await deployment.settled(1500, partition)
+        events = await deployment.events(partition)
+        assert [event["source"]["offset"] for event in events] == list(range(1500))
+        assert (await deployment.bucket("m", partition))["n"] == 1500
 
 
 async def test_commits_never_run_ahead_of_the_fence(deployment: Deployment) -> None:

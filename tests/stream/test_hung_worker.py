@@ -1,24 +1,20 @@
 """A worker that stands still is told by /live within its limit, and ends by itself when retries are spent."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from deploy.local import Kafka, Redis, Triton
-from tests.stream.deployment import PATIENCE_S, Deployment, Worker, comment, deployed, until
+from tests.stream.conftest import Deploy
+from tests.stream.deployment import PATIENCE_S, Deployment, Worker, comment, until
 
 pytestmark = pytest.mark.connected
 
 
 @pytest.fixture
-async def deployment(
-    kafka: Kafka, redis_server: Redis, triton: Triton, tmp_path: Path
-) -> AsyncIterator[Deployment]:
-    async with deployed(kafka, redis_server, triton, tmp_path, live_within_s=2, give_up_after_s=6) as started:
-        yield started
+async def deployment(deploy: Deploy) -> Deployment:
+    return await deploy(live_within_s=2, give_up_after_s=6)
 
 
 async def says_it_is_not_live(worker: Worker) -> bool:

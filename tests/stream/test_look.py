@@ -3,25 +3,13 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
 from datetime import datetime
-from pathlib import Path
 
 import orjson
-import pytest
 
-from deploy.local import Kafka, Redis, Triton
-from tests.stream.deployment import Deployment, comment, deployed, until
+from tests.stream.deployment import Deployment, comment, until
 
 ANGRY, HAPPY = "今天怒", "今天乐"
-
-
-@pytest.fixture
-async def deployment(
-    kafka: Kafka, redis_server: Redis, triton: Triton, tmp_path: Path
-) -> AsyncIterator[Deployment]:
-    async with deployed(kafka, redis_server, triton, tmp_path) as deployment:
-        yield deployment
 
 
 async def fanpulse(

@@ -1,25 +1,14 @@
 """Dead letters on a real broker: whatever was in the comment topic can be rejected."""
 
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from deploy.local import Kafka, Redis, Triton
-from tests.stream.deployment import Deployment, comment, deployed
+from tests.stream.deployment import Deployment, comment
 
 pytestmark = pytest.mark.connected
-
-
-@pytest.fixture
-async def deployment(
-    kafka: Kafka, redis_server: Redis, triton: Triton, tmp_path: Path
-) -> AsyncIterator[Deployment]:
-    async with deployed(kafka, redis_server, triton, tmp_path) as deployment:
-        yield deployment
 
 
 async def test_a_record_that_fits_its_topic_but_not_a_dead_letter_does_not_stop_the_partition(

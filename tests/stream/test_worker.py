@@ -12,17 +12,10 @@ import pytest
 from deploy.local import Kafka, Redis, Triton
 from stream.comments import Reason
 from tests import tiny_model
+from tests.stream.conftest import Deploy
 from tests.stream.deployment import PATIENCE_S, Deployment, comment, deployed, until
 
 ANGRY, HAPPY = "今天怒", "今天乐"
-
-
-@pytest.fixture
-async def deployment(
-    kafka: Kafka, redis_server: Redis, triton: Triton, tmp_path: Path
-) -> AsyncIterator[Deployment]:
-    async with deployed(kafka, redis_server, triton, tmp_path) as deployment:
-        yield deployment
 
 
 @pytest.fixture
@@ -72,23 +65,23 @@ async def test_sigterm_settles_what_is_in_flight_commits_and_exits_0(deployment:
 
 
 async def test_two_workers_share_the_partitions_and_one_takes_over_from_a_killed_one(
-    kafka: Kafka, redis_server: Redis, triton: Triton, tmp_path: Path
+    deploy: Deploy,
 ) -> None:
-    async with deployed(kafka, redis_server, triton, tmp_path, partitions=4, batch_records=64) as deployment:
-        first, second = await deployment.worker(), await deployment.worker()
+    deployment = await deploy(partitions=4, batch_records=64)
+    first, second = await deployment.worker(), await deployment.worker()
 
-        async def both_own_some() -> bool:
-            owned = [await worker.web("/metrics") for worker in (first, second)]
-            return all("fanpulse_assigned_partitions 2.0" in metrics for _, metrics in owned)
+    async def both_own_some() -> bool:
+        owned = [await worker.web("/metrics") for worker in (first, second)]
+        return all("fanpulse_assigned_partitions 2.0" in metrics for _, metrics in owned)
 
-        await until(both_own_some, what="each worker to own two partitions")
-        for partition in range(4):
-            await deployment.send([comment(number, ANGRY) for number in range(600)], partition)
-        await deployment.settled(64, partition=0)
-        await first.kill()
-        for partition in range(4):
-            await deployment.settled(600, partition)
-            await assert_each_offset_has_one_event(deployment, 600, partition)
+    await until(both_own_some, what="each worker to own two partitions")
+    for partition in range(4):
+        await deployment.send([comment(number, ANGRY) for number in range(600)], partition)
+    await deployment.settled(64, partition=0)
+    await first.kill()
+    for partition in range(4):
+        await deployment.settled(600, partition)
+        await assert_each_offset_has_one_event(deployment, 600, partition)
 
 
 async def test_bad_records_are_rejected_with_their_reason_and_their_neighbours_scored(
