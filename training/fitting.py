@@ -118,7 +118,9 @@ class Fitter(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         if self.table_rate is not None:
-            tables = {id(part.weight) for part in self.model.modules() if isinstance(part, torch.nn.Embedding)}
+            tables = {
+                id(part.weight) for part in self.model.modules() if isinstance(part, torch.nn.Embedding)
+            }
             for group in list(optimizer.param_groups):
                 moved = [weight for weight in group["params"] if id(weight) in tables]
                 group["params"] = [weight for weight in group["params"] if id(weight) not in tables]

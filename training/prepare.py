@@ -34,7 +34,7 @@ def read_source(source: Source, file: str, data: Path, seed: int) -> Rows:
         records = readers.reader(source.format, path)(path, source.columns)
     hidden: dict[str, set[str]] = {}
     if source.mask_emoticons:
-        records = [_mask(record, hidden) for record in records]
+        records = (_mask(record, hidden) for record in records)
     found = readers.to_rows(records, path, source.name, source.task, TASKS[source.task], source.mapping)
     if source.mask_emoticons:
         task = TASKS["emoticon"]

@@ -46,7 +46,9 @@ class Source(Section):
     mask_emoticons: bool = False
     mask_words: tuple[str, ...] = ()  # key words that gave the weak label ...
     mask_share: float = 0.5  # ... hidden in this share of the texts
-    visits: float = Field(1.0, ge=0)  # how often an epoch sees a train row; below 1 each epoch sees another part
+    visits: float = Field(
+        1.0, ge=0
+    )  # how often an epoch sees a train row; below 1 each epoch sees another part
     most: int | None = None  # train rows kept, drawn with the seed: for a quick model, or a set too large
     leaks: Literal["stop", "drop", "allow"] = "stop"  # train rows that nearly repeat a held-out text
 
@@ -114,6 +116,7 @@ class Shipping(Section):
     int8: Literal["none", "weights", "static"] = "weights"
     queue_delay_us: int = 2000
     failures: str = ""  # known failures, for the model card
+    first: str = ""  # commands that make what the recipe starts from, for the model card
 
 
 class Recipe(Section):

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.training.conftest import WriteCsv, posts
-from training import recipe as recipes
 from training import ngrams, report, rows
+from training import recipe as recipes
 from training.batches import EncodedRows, Visits
 from training.errors import DataError, LeakError, RecipeError
 from training.labels import EMOTICONS, TASKS

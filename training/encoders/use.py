@@ -119,7 +119,10 @@ class UseEncoder(PreTrainedModel):
         expanded = self.expand(self.table(pieces))
         tokens = _lay(expanded, places)
         seen = torch.cat(
-            [convolution(_lay(convolution.narrow(expanded), places), present) for convolution in self.convolutions],
+            [
+                convolution(_lay(convolution.narrow(expanded), places), present)
+                for convolution in self.convolutions
+            ],
             dim=-1,
         )
         hidden = self.norm(torch.cat([tokens, seen], dim=-1))
