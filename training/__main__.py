@@ -103,17 +103,24 @@ def evaluate(
     run: Run = None,
     split: Annotated[str, typer.Option(help="dev or test")] = "test",
     exported: Annotated[Path | None, typer.Option(help="score by this version folder's ONNX instead")] = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Measure a trained model: tables, pictures and predictions in the run folder."""
     from training.evaluate import evaluate as verb
+    from training.evaluate import results
 
-    figures = verb(run_folder(recipes.load(name), run), split, exported)
+    folder = run_folder(recipes.load(name), run)
+    if dry_run:
+        what = f"would score {folder}/data/{split}.parquet by {exported or folder / 'model'} and write "
+        return screen.print(what + str(results(folder, split, exported)), soft_wrap=True)
+    figures = verb(folder, split, exported)
     table = Table("set", "rows", "accuracy", "macro-F1")
     for key, row in figures["sets"].items():
         table.add_row(key, str(row["rows"]), f"{row['accuracy']:.4f}", f"{row['macro_f1']:.4f}")
     screen.print(table)
     if "everyday" in figures:
         screen.print(f"everyday sentences: {figures['everyday']['right']} of 26 right")
+    return None
 
 
 @app.command()

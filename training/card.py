@@ -51,7 +51,7 @@ $failures
 $everyday
 ## Make it again
 
-    python -m training train $recipe && python -m training export $recipe
+$first    python -m training train $recipe && python -m training export $recipe
 """)
 
 
@@ -81,6 +81,7 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
         model=shipping.model,
         version=version,
         about=recipe.about,
+        first="".join(f"    {line}\n" for line in shipping.first.strip().splitlines()),
         recipe=recipe.name,
         sets=table(("set", "task", "rows", "accuracy", "macro-F1"), sets),
         labels=table(("task/set", "label", "precision", "recall", "F1", "rows"), labels),

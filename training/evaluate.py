@@ -31,6 +31,10 @@ def score(checkpoint: Checkpoint, texts: list[str]) -> dict[str, Array]:
     }
 
 
+def results(run: Path, split: str, exported: Path | None = None) -> Path:
+    return run / "evaluation" / (f"{split}-onnx" if exported else split)
+
+
 def evaluate(run: Path, split: str, exported: Path | None = None) -> dict[str, Any]:
     """Writes `run/evaluation/<split>/` and returns its metrics.json; `exported` scores by that folder's
     ONNX.
@@ -62,7 +66,7 @@ def evaluate(run: Path, split: str, exported: Path | None = None) -> dict[str, A
     }
     if "sentiment" in heads:
         figures["everyday"] = everyday(lambda texts: ask(texts)["sentiment"])
-    with replacing_folder(run / "evaluation" / (f"{split}-onnx" if exported else split)) as folder:
+    with replacing_folder(results(run, split, exported)) as folder:
         write_json(folder / "metrics.json", figures)
         write_text(folder / "labels.md", by_label_table(table))
         draw(checkpoint, part, found, table, folder)

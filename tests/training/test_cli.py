@@ -22,6 +22,17 @@ def test_a_dry_run_tells_what_would_happen_and_does_nothing(tiny: Path, tmp_path
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("verb", "writes"), [("evaluate", "evaluation/test"), ("export", "triton_models/tiny/1")]
+)
+def test_a_dry_run_names_what_it_would_write(tiny: Path, tmp_path: Path, verb: str, writes: str) -> None:
+    before = sorted(tmp_path.iterdir())
+    result = VERBS.invoke(cli.app, [verb, str(tiny), "--dry-run", "--run", str(tmp_path / "run")])
+    assert result.exit_code == 0
+    assert writes in result.output.replace("\n", "")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_prepare_writes_rows_and_names_the_report(tiny: Path, tmp_path: Path) -> None:
     result = VERBS.invoke(
         cli.app, ["prepare", str(tiny), "--data", str(tmp_path), "--run", str(tmp_path / "run")]

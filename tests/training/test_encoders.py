@@ -60,6 +60,14 @@ def test_the_order_of_the_words_matters(encoder: UseEncoder | WordsEncoder) -> N
     assert (there - back).abs().max() > 1e-3
 
 
+def test_training_reads_a_text_as_scoring_does() -> None:
+    encoder = small_use()
+    encoder.config.word_dropout = 0.0
+    ids = torch.tensor([[7, 8, 7, 7, 9], [8, 9, 0, 0, 0]])
+    scored = encoder(ids, (ids > 0).long()).pooler_output
+    torch.testing.assert_close(encoder.train()(ids, (ids > 0).long()).pooler_output, scored)
+
+
 def test_what_skips_the_embedding_stands_behind_hidden_size() -> None:
     encoder = small_use()
     assert pooled(encoder, [[5, 6]]).shape == (1, encoder.config.hidden_size + 3)

@@ -61,8 +61,15 @@ class Convolution(nn.Module):
         self.first = nn.Linear(order * width, width)
         self.second = nn.Linear(order * width, width)
 
-    def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
-        narrow = self.norm(self.project(tokens)) * present
+    def narrow(self, tokens: Tensor) -> Tensor:
+        narrow: Tensor = self.norm(self.project(tokens))
+        return narrow
+
+    def forward(self, narrow: Tensor, present: Tensor) -> Tensor:
+        device = narrow.device.type
+        if torch.is_autocast_enabled(device):  # the windows are wide: copy them at half the width
+            narrow, present = (part.to(torch.get_autocast_dtype(device)) for part in (narrow, present))
+        narrow = narrow * present
         once = (functional.relu(self.first(self._windows(narrow))) + narrow) * present
         return functional.relu(self.second(self._windows(once))) + once
 
@@ -107,8 +114,17 @@ class UseEncoder(PreTrainedModel):
             input_ids = torch.where(drop & (input_ids >= SPECIALS), torch.zeros_like(input_ids), input_ids)
         present = attention_mask.unsqueeze(-1).to(self.table.weight.dtype)
         length = present.sum(dim=1).clamp(min=1)
-        tokens = self.expand(self.table(input_ids))
-        seen = torch.cat([convolution(tokens, present) for convolution in self.convolutions], dim=-1)
+        # what looks at one token alone runs once a piece in training, where a batch repeats each some four times
+        pieces, places = torch.unique(input_ids, return_inverse=True) if self.training else (input_ids, None)
+        expanded = self.expand(self.table(pieces))
+        tokens = _lay(expanded, places)
+        seen = torch.cat(
+            [
+                convolution(_lay(convolution.narrow(expanded), places), present)
+                for convolution in self.convolutions
+            ],
+            dim=-1,
+        )
         hidden = self.norm(torch.cat([tokens, seen], dim=-1))
         # USE sums the projected tokens and divides by the root of their number; the projection is linear, so
         # one product a text is enough.
@@ -140,6 +156,11 @@ class UseEncoder(PreTrainedModel):
             found = table(code % table.num_embeddings)
             total = total + (found * inside[:, order - 1 : order - 1 + length]).sum(dim=1)
         return total
+
+
+def _lay(values: Tensor, places: Tensor | None) -> Tensor:
+    """The values of distinct pieces [P,D] at the places [B,T] where they stand; float32, which sums well."""
+    return values if places is None else functional.embedding(places, values.float())
 
 
 AutoConfig.register(UseConfig.model_type, UseConfig)
