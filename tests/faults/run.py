@@ -79,7 +79,7 @@ async def act(
     SIGTERM end the plan early: no fault is begun any more, and what there is is verified.
     """
     outcome = Outcome(seed)
-    enough = _told_to_stop()
+    enough = told_to_stop()
     async with staged(folder, seed=seed, rate=rate, command=command) as stage:
         begun = time.monotonic()
         traffic = asyncio.create_task(stage.traffic.run())
@@ -121,7 +121,7 @@ async def act(
     return outcome
 
 
-def _told_to_stop() -> asyncio.Event:
+def told_to_stop() -> asyncio.Event:
     """Is set at the first SIGINT or SIGTERM; the second one works as ever."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
 
