@@ -1,13 +1,13 @@
 """`python -m tests.benchmarks NAME`: prints a table of figures that were measured in one run."""
 
 import asyncio
+import json
 import statistics
 import time
 from collections.abc import Sequence
 from typing import Annotated
 
 import aiohttp
-import orjson
 import psutil
 import typer
 from rich.console import Console
@@ -212,9 +212,13 @@ def capacity(count: int = 6_000) -> None:
     """What one comment costs, written to where `fanpulse capacity` reads it."""
     measured = asyncio.run(measure(count))
     FILE.write_text(
-        orjson.dumps(measured.model_dump(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+        json.dumps(json.loads(measured.model_dump_json(), parse_float=_three_digits), indent=2) + "\n"
     )
     console.print(FILE.read_text(), end="")
+
+
+def _three_digits(number: str) -> float:
+    return float(f"{float(number):.3g}")
 
 
 @app.command(name="all")
