@@ -84,7 +84,7 @@ async def take(browser: Browser, seconds: float) -> None:
         await asyncio.sleep(0.5)
     Posing.sitter.save(IMAGES / "demo.svg")
     await asyncio.sleep(seconds - Posing.sitter.played_s - 30)
-    await page.locator("#firing button").first.click()
+    await page.locator("#firing button").last.click()  # the first alert to fire
     await asyncio.sleep(SETTLES_S)
     await page.screenshot(path=IMAGES / "board-turn.png")
     link = page.url
@@ -110,7 +110,7 @@ async def looked_at(
         timezone_id="Asia/Shanghai",
     )
     await page.goto(url)
-    await page.locator("#communities li").nth(2).wait_for()
+    await page.locator("#communities li").nth(2).wait_for(state="attached")
     await asyncio.sleep(SETTLES_S)
     return page
 

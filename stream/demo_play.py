@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import orjson
@@ -17,8 +17,8 @@ from stream.jobs import end
 from stream.settings import Settings
 from stream.storyline import COMMUNITIES, Turn, storyline
 
-CALM_S = 3 * 3600.0  # as much as the board shows at first
-CALM_RATE, LIVE_RATE = 0.12, 1.0  # comments a second and community
+CALM_S, CALM_PARTS = 3 * 3600.0, 9  # as much as the board shows at first, ever livelier
+CALM_RATES, LIVE_RATE = (0.05, 0.25), 1.0  # comments a second and community
 TURN_AFTER_S = 6.0
 TURN_LASTS_S = 1800.0
 ALERTED_WITHIN_S = 100.0  # alerts come when a minute is over, and its first seconds do not show the turn yet
@@ -76,7 +76,7 @@ async def _tell(
     send: Send, seen: Seen, seconds: float, seed: int, when_calm: Callable[[], Awaitable[None]]
 ) -> None:
     """Send hours of calm at once and, when it is settled, the story at its own pace."""
-    for comment, _ in storyline(seed, COMMUNITIES, time.time() - CALM_S, CALM_S, CALM_RATE):
+    for comment in _calm(seed, time.time()):
         await send(comment)
     await seen.all_settled()
     await when_calm()
@@ -84,13 +84,23 @@ async def _tell(
     turn = Turn("spike", COMMUNITIES[0], now + TURN_AFTER_S, TURN_LASTS_S)
     seen.begin(turn)
     lasts_s = max(seconds, ALERTED_WITHIN_S)
-    for comment, _ in storyline(seed + 1, COMMUNITIES, now, lasts_s, LIVE_RATE, [turn]):
+    for comment, _ in storyline(seed, COMMUNITIES, now, lasts_s, LIVE_RATE, [turn]):
         await asyncio.sleep(max(0.0, comment["created_at"] / 1000 - time.time()))
         if seen.played_s >= seconds and seen.warned_for_s >= AFTERMATH_S:
             break
         await send(comment)
     await seen.all_settled()
     await asyncio.sleep(2 * REFRESH_S)  # one more look at the windows
+
+
+def _calm(seed: int, until: float) -> Iterator[dict[str, Any]]:
+    lasts_s = CALM_S / CALM_PARTS
+    slowest, quickest = CALM_RATES
+    for part in range(CALM_PARTS):
+        rate = slowest + (quickest - slowest) * part / (CALM_PARTS - 1)
+        start = until - CALM_S + part * lasts_s
+        for comment, _ in storyline(seed + 1 + part, COMMUNITIES, start, lasts_s, rate):
+            yield comment
 
 
 async def _listen(client: Fanpulse, seen: Seen) -> None:

@@ -22,9 +22,11 @@ class Rows:
         self._windows: dict[str, Windows] = {}
         self._rows: dict[str, tuple[int, Row]] = {}
         self._sparks: dict[str, dict[int, float | None]] = defaultdict(dict)
+        self.without_past: set[str] = set()  # their spark line's past is unknown, or may have changed
 
     def replace(self, windows: Mapping[str, Windows], version: int) -> None:
         """Take these for all there are."""
+        self.without_past = set(windows)
         for community in self._windows.keys() - windows.keys():
             del self._windows[community]
             self._rows.pop(community, None)
@@ -35,29 +37,26 @@ class Rows:
 
     def publish(self, windows: Iterable[Window], version: int) -> bool:
         """Take newly published windows, oldest first; return whether some are of communities not known yet."""
-        known, touched = set(self._windows), set()
+        known, touched = set(self._windows), set[str]()
         for window in windows:
             self._windows.setdefault(window.community, {})[window.size] = window
             touched.add(window.community)
         for community in touched:
             self._judge(community, version)
+        self.without_past |= touched - known
         return not touched <= known
 
     def remember(self, community: str, minutes: Buckets, now: float, version: int) -> None:
-        """Take the past hour's minute buckets for a spark line that has only just begun."""
+        """Take the past hour's minute buckets for the spark line."""
+        self.without_past.discard(community)
         spark = self._sparks[community]
         for back in range(1, SPARK_POINTS):
             at = now - back * SPARK_STEP_S
             of_five = [minutes[start] for start in starts("5m", at) if start in minutes]
             comments = sum(fields.get("n", 0) for fields in of_five)
             negative = sum(fields.get("neg", 0) for fields in of_five)
-            spark.setdefault(int(at) // SPARK_STEP_S, _rounded(negative / comments if comments else None))
+            spark[int(at) // SPARK_STEP_S] = _rounded(negative / comments if comments else None)
         self._judge(community, version)
-
-    @property
-    def without_past(self) -> list[str]:
-        """Communities whose spark line has only just begun."""
-        return [community for community in self._rows if len(self._sparks[community]) < 2]
 
     def since(self, version: int) -> list[Row]:
         """Rows that changed after that version."""

@@ -140,7 +140,7 @@ class Watch:
 
     async def _remember_sparks(self, now: float, version: int) -> None:
         """A few communities a tick, so that a start with hundreds of them does not hold up the figures."""
-        begun = self.rows.without_past[:SPARKS_A_TICK]
+        begun = sorted(self.rows.without_past)[:SPARKS_A_TICK]
         for community, minutes in (await self._reader.past_hour(begun, now)).items():
             self.rows.remember(community, minutes, now, version)
 
