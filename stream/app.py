@@ -29,6 +29,7 @@ from stream.progress import Progress, watch
 from stream.rejects import Rejects
 from stream.scorer import Scorer
 from stream.settings import Settings
+from stream.shadow import Shadow
 from stream.sink import Sink
 from stream.windows import Publisher
 
@@ -59,12 +60,14 @@ class Worker:
         )
         self._app = faust_app(settings, self._fences.of)
         self._models = Models(scorer, self._redis, keys, settings.models)
+        self._shadow = Shadow(self._models, scorer, request_texts=settings.request_texts)
         self._pipeline = Pipeline(
             settings,
             models=self._models,
             scorer=scorer,
             rejects=Rejects(self._producer, settings.rejected_topic),
             sink=sink,
+            shadow=self._shadow,
             # A batch is left alone when its partition is taken away, not only when the process stops.
             patience=Patience(
                 settings.give_up_after_s, lambda: self._app.consumer.suspend_flow, self._progress.moved
@@ -162,6 +165,7 @@ class Worker:
             ),
             chores.refresh_models(self._models),
             chores.watch_progress(self._progress, lambda: self._app.consumer),
+            self._shadow.run(),
             self._fences.watch(),
         ]
 
@@ -201,6 +205,7 @@ class Worker:
         metrics.LAG.clear()
         for tp, lag in self._app.consumer.lags().items():
             metrics.LAG.labels(tp.partition).set(lag)
+        self._scorer.drift.report(self._models.in_service())
 
 
 def run_worker(settings: Settings, kind: type[Scorer] = Scorer) -> None:

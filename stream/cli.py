@@ -93,10 +93,12 @@ def application() -> typer.Typer:
     from stream.capacity_cli import capacity
     from stream.erase import erase
     from stream.look_cli import events, window
+    from stream.models_cli import app as models
     from stream.replay_cli import replay
 
     commands: list[Callable[..., None]] = [replay, audit, window, events, board, erase, capacity]
     app.add_typer(alerts, name="alerts")
+    app.add_typer(models, name="models")
     if find_spec("deploy"):  # a checkout; the images hold no embedded stack
         from deploy.local.cli import down, status, up
         from stream.demo_cli import demo

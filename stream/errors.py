@@ -4,6 +4,7 @@ FanpulseError
 ├── ConfigurationError     refuse to start; the message names the setting or model at fault
 ├── Rejected               (comments.py) one comment goes to the rejected topic, its neighbours go on
 ├── InputRefused           the model refuses a request: bisect it, reject the text that is at fault
+├── SmokeFailed            a version of a model does not do what its config says: it does not serve
 ├── Unavailable            a service is away or answers nonsense: pause the partition, back off, try again
 ├── FenceMoved             the fence is not where the batch begins: seek Kafka to it
 └── GaveUp                 retries are spent: stop the process with the batch un-acked
@@ -20,6 +21,10 @@ class ConfigurationError(FanpulseError):
 
 class InputRefused(FanpulseError):
     """The model answered that this input is invalid (gRPC INVALID_ARGUMENT)."""
+
+
+class SmokeFailed(FanpulseError):
+    """A version of a model was tried and must not serve; the message names what failed."""
 
 
 class Unavailable(FanpulseError):

@@ -66,7 +66,7 @@ class Keys:
 
     @property
     def models(self) -> str:
-        """Hash: model → version promoted at run time."""
+        """Hash: model → version promoted at run time; `model:before`, `model:canary`, `model:shadow` (releases.py)."""
         return f"{self.prefix}:models"
 
     @property

@@ -23,6 +23,7 @@ class BulkHistogram(Histogram):
 
 _STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SIZE_BUCKETS = (1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096)
+_DIFFERENCE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _SHARE_BUCKETS = tuple(i / 10 for i in range(1, 11))
 
 CONSUMED = Counter(
@@ -88,6 +89,61 @@ LABELLED = Counter(
     "fanpulse_comments_labelled",
     "Comments carrying a label.",
     ["model", "version", "label"],
+    registry=REGISTRY,
+)
+IN_SERVICE = Gauge(
+    "fanpulse_model_in_service",
+    "Share of the partitions that a version scores, by role: served or canary; a shadow scores all, and settles none.",
+    ["model", "version", "role"],
+    registry=REGISTRY,
+)
+SHADOWED = Counter(
+    "fanpulse_shadow_texts",
+    "Texts offered to a shadow version: compared, dropped because others were waiting, failed.",
+    ["model", "version", "shadow", "outcome"],
+    registry=REGISTRY,
+)
+SHADOW_AGREED = Counter(
+    "fanpulse_shadow_agreed",
+    "Texts to which the served version and its shadow gave the same labels.",
+    ["model", "version", "shadow"],
+    registry=REGISTRY,
+)
+SHADOW_DIFFERENCE = BulkHistogram(
+    "fanpulse_shadow_score_difference",
+    "Mean absolute difference of a text's scores between the served version and its shadow.",
+    ["model", "version", "shadow"],
+    buckets=_DIFFERENCE_BUCKETS,
+    registry=REGISTRY,
+)
+SHADOW_LABELLED = Counter(
+    "fanpulse_shadow_labelled",
+    "Texts compared that carry a label, by the served version and by its shadow.",
+    ["model", "version", "shadow", "label", "by"],
+    registry=REGISTRY,
+)
+DRIFT_SCORES = Gauge(
+    "fanpulse_drift_scores",
+    "Population stability index of a label's scores of late, in deciles of the version's reference.",
+    ["model", "version", "task", "label"],
+    registry=REGISTRY,
+)
+DRIFT_LABELS = Gauge(
+    "fanpulse_drift_labels",
+    "Population stability index of a task's labels of late, against the version's reference.",
+    ["model", "version", "task"],
+    registry=REGISTRY,
+)
+UNKNOWN_TOKENS = Gauge(
+    "fanpulse_unknown_tokens_ratio",
+    "Mean share of a text's tokens that the tokenizer does not know: of late, and in the version's reference.",
+    ["model", "version", "of"],
+    registry=REGISTRY,
+)
+REFERENCE_TEXTS = Gauge(
+    "fanpulse_drift_reference_texts",
+    "Texts in the version's reference; 0 where it has none, and then there is no drift to see.",
+    ["model", "version"],
     registry=REGISTRY,
 )
 WINDOWS_PUBLISHED = Counter("fanpulse_windows_published", "Rolling windows written.", registry=REGISTRY)

@@ -22,6 +22,7 @@ from stream.positions import Batch
 from stream.rejects import DeadLetter, Rejects
 from stream.scorer import Scorer, Scores
 from stream.settings import Settings
+from stream.shadow import Shadow
 from stream.sink import Sink
 from stream.text import Lang
 
@@ -42,6 +43,7 @@ class Pipeline:
         scorer: Scorer,
         rejects: Rejects,
         sink: Sink,
+        shadow: Shadow,
         patience: Patience,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -49,6 +51,7 @@ class Pipeline:
         self._scorer = scorer
         self._rejects = rejects
         self._sink = sink
+        self._shadow = shadow
         self._patience = patience
         self._clock = clock
         self._pseudonym_key = settings.pseudonym_key.get_secret_value().encode()
@@ -67,7 +70,7 @@ class Pipeline:
         with _stage("decode"):
             readable, letters = self._decode(batch.records)
         with _stage("score"):
-            scored, refused = await self._patience(lambda: self._score(readable))
+            scored, refused = await self._patience(lambda: self._score(batch.tp.partition, readable))
         letters += refused
         with _stage("enrich"):
             effects = settlement(batch.position, batch.end, self._enrich(scored), map(_rejection, letters))
@@ -78,6 +81,7 @@ class Pipeline:
             answer = await self._patience(lambda: self._sink.settle(batch.tp, effects))
         ended = self._clock()
         _observe(batch, answer, ended)
+        self._shadow.offer((comment.text, scores, model) for _, comment, scores, model in scored)
         log.info(
             "%s partition=%d offsets=%d..%d events=%d rejected=%d ms=%.0f models=%s",
             answer,
@@ -108,12 +112,15 @@ class Pipeline:
                 readable.append((record, comment))
         return readable, letters
 
-    async def _score(self, readable: Sequence[Readable]) -> tuple[list[Scored], list[DeadLetter]]:
+    async def _score(
+        self, partition: int, readable: Sequence[Readable]
+    ) -> tuple[list[Scored], list[DeadLetter]]:
+        models = self._models.at(partition)
         scored: list[Scored] = []
         letters: list[DeadLetter] = []
         by_model: dict[Model, list[Readable]] = {}
         for record, comment in readable:
-            model = self._models.for_language(comment.lang)
+            model = models.get(comment.lang)
             if model is None:
                 why = f"no model for language {comment.lang!r}"
                 rejected = Rejected(Reason.UNSUPPORTED_LANGUAGE, why, comment.community)

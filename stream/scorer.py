@@ -6,7 +6,8 @@ together, and a text that the model refuses is found by bisection.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,12 +19,14 @@ from tritonclient.utils import InferenceServerException
 from stream import metrics
 from stream.breaker import Breaker
 from stream.comments import Reason, Rejected
+from stream.drift import Drift
 from stream.errors import ConfigurationError, InputRefused, Unavailable
-from stream.model import Model
+from stream.model import EMBEDDING, Model
 from stream.settings import Settings
 
 Scores = dict[str, tuple[float, ...]]
-"""Task → probability of each of its labels, rounded to 6 decimals."""
+"""Task → probability of each of its labels; where the model tells it, `unknown` → share of unknown tokens. Rounded
+to 6 decimals."""
 
 _PROBE = "ok"  # a text that no working model refuses
 
@@ -63,6 +66,7 @@ class Scorer:
         self._cached_texts = cached_texts
         self._cache: OrderedDict[tuple[str, str], Scores] = OrderedDict()
         self._breaker = Breaker("Triton")
+        self.drift = Drift()
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -85,24 +89,38 @@ class Scorer:
     async def close(self) -> None:
         await self._client.close()
 
-    async def load(self, name: str, version: str | None = None) -> Model:
-        """Read what Triton says `name` is (its `version`, else the default one) and try it on one text.
+    async def describe(self, name: str, version: str | None = None) -> Model:
+        """Read what Triton says `name` is: its `version`, else the default one.
 
         Raises ConfigurationError where the model cannot be used, Unavailable where Triton does not answer.
         """
-        try:
+        with _answered(name):
             answer = await self._client.get_model_config(name, as_json=True, client_timeout=self._timeout_s)
-        except InferenceServerException as error:
-            if error.status() == "StatusCode.NOT_FOUND":  # Triton listens only once its models are loaded
-                raise ConfigurationError(f"Triton has no model {name!r}: {error.message()}") from error
-            raise _unavailable(error) from error
-        model = Model.parse(answer["config"], version=version)
+        return Model.parse(answer["config"], version=version)
+
+    async def load(self, name: str, version: str | None = None) -> Model:
+        """Describe a model and try it on one text. Raises as `describe` does."""
+        model = await self.describe(name, version)
         metrics.REFUSED.labels(model.name)  # begins at zero
         try:
             await self.probe(model)
         except InputRefused as error:
             raise ConfigurationError(f"{model} refuses every text: {error}") from error
         return model
+
+    async def versions(self, name: str) -> list[str]:
+        """The versions of a model that Triton has loaded, in their order. Raises as `describe` does."""
+        with _answered(name):
+            found = await self._client.get_model_metadata(name, as_json=True, client_timeout=self._timeout_s)
+        return sorted(found.get("versions", []), key=int)
+
+    async def reload(self, name: str) -> None:
+        """Have Triton read a model's folder anew, for a version put there since. Raises as `describe` does.
+
+        The versions loaded go on serving meanwhile, and for good where the folder cannot be loaded.
+        """
+        with _answered(name):
+            await self._client.load_model(name)
 
     async def probe(self, model: Model) -> None:
         """Score one harmless text. Raises Unavailable, or InputRefused where the model is broken."""
@@ -149,7 +167,7 @@ class Scorer:
             return [await self._ask_again(model, texts[0])]
         for text, one in zip(texts, scores, strict=True):
             self._remember(model, text, one)
-        _observe(model, scores)
+        self._observe(model, scores)
         return list(scores)
 
     async def _ask_again(self, model: Model, text: str) -> Scores | Rejected:
@@ -163,7 +181,7 @@ class Scorer:
         except InputRefused as refusal:
             return Rejected(Reason.MODEL_REFUSED, f"{model}: {refusal}")
         self._remember(model, text, scores)
-        _observe(model, [scores])
+        self._observe(model, [scores])
         return scores
 
     async def infer(self, model: Model, texts: list[str]) -> list[Scores]:
@@ -172,25 +190,41 @@ class Scorer:
         Raises InputRefused where the model refuses a text, Unavailable where Triton is away or answers
         nonsense.
         """
+        result = await self._ask(model, texts, model.widths)
+        columns = [_probabilities(result, name, len(texts), width) for name, width in model.widths.items()]
+        return [dict(zip(model.widths, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    async def outputs(self, model: Model, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """All that the model says of `texts`, embeddings too, unchecked: output → array. Raises as `infer` does."""
+        names = [*model.widths, *([EMBEDDING] if model.embedding else [])]
+        result = await self._ask(model, texts, names)
+        return {name: np.asarray(result.as_numpy(name)) for name in names}
+
+    async def _ask(self, model: Model, texts: Sequence[str], outputs: Iterable[str]) -> triton.InferResult:
         request = triton.InferInput("text", [len(texts), 1], "BYTES")
         request.set_data_from_numpy(
             np.array([text.encode() for text in texts], dtype=np.object_).reshape(-1, 1)
         )
         try:
-            result = await self._client.infer(
+            return await self._client.infer(
                 model.name,
                 [request],
                 model_version=model.version,
-                outputs=[triton.InferRequestedOutput(task.name) for task in model.tasks],
+                outputs=[triton.InferRequestedOutput(name) for name in outputs],
                 client_timeout=self._timeout_s,
             )
         except InferenceServerException as error:
             if error.status() == "StatusCode.INVALID_ARGUMENT":
                 raise InputRefused(error.message()) from error
             raise _unavailable(error) from error
-        columns = [_probabilities(result, task.name, len(texts), len(task.labels)) for task in model.tasks]
-        names = [task.name for task in model.tasks]
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def _observe(self, model: Model, scores: Sequence[Scores]) -> None:
+        metrics.SCORED.labels(model.name, model.version).inc(len(scores))
+        said = {name: np.array([one[name] for one in scores]) for name in model.widths}
+        for task in model.tasks:
+            for label, column in zip(task.labels, said[task.name].T, strict=True):
+                metrics.SCORE.labels(model.name, model.version, task.name, label).observe_all(column)
+        self.drift.observe(model, said)
 
     def _recall(self, model: Model, text: str) -> Scores | None:
         key = (str(model), text)
@@ -218,13 +252,17 @@ def _probabilities(result: Any, task: str, texts: int, labels: int) -> list[tupl
     return [tuple(row) for row in rounded.tolist()]
 
 
+@contextmanager
+def _answered(name: str) -> Iterator[None]:
+    """Translate what Triton answers about a model as a whole."""
+    try:
+        yield
+    except InferenceServerException as error:
+        if error.status() in ("StatusCode.NOT_FOUND", "StatusCode.INVALID_ARGUMENT"):
+            # Triton listens only once its models are loaded
+            raise ConfigurationError(f"Triton has no model {name!r}: {error.message()}") from error
+        raise _unavailable(error) from error
+
+
 def _unavailable(error: InferenceServerException) -> Unavailable:
     return Unavailable("Triton", f"{error.status()}: {error.message()}")
-
-
-def _observe(model: Model, scores: Sequence[Scores]) -> None:
-    metrics.SCORED.labels(model.name, model.version).inc(len(scores))
-    for task in model.tasks:
-        columns = np.array([one[task.name] for one in scores]).T
-        for label, column in zip(task.labels, columns, strict=True):
-            metrics.SCORE.labels(model.name, model.version, task.name, label).observe_all(column)

@@ -1,6 +1,7 @@
 """The Triton backend of every text model: texts in, scores out.
 
-A model folder holds `model.onnx` and `tokenizer.json`; which tasks it scores is known to the graph alone.
+A model folder holds `model.onnx` and `tokenizer.json`; which tasks it scores is known to the graph alone. One output
+comes from here: `unknown`, the share of a text's tokens that the tokenizer does not know.
 Runs inside Triton's Python stub, so it imports nothing of this project.
 """
 
@@ -14,6 +15,7 @@ import onnxruntime
 import triton_python_backend_utils as pb_utils
 from tokenizers import Tokenizer
 
+UNKNOWN = "unknown"
 SLICE = 64  # texts that run together, all of about one length
 
 
@@ -31,6 +33,7 @@ class TritonPythonModel:
         self.inputs = {tensor.name for tensor in self.session.get_inputs()}
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.pad_id = (self.tokenizer.padding or {"pad_id": 0})["pad_id"]
+        self.unknown_id = _unknown_id(self.tokenizer)
         self.tokenizer.no_padding()  # each slice is padded to its own longest text instead
         _check_outputs(self.session, json.loads(args["model_config"]))
 
@@ -48,7 +51,10 @@ class TritonPythonModel:
                 spans.append((len(tokens), len(tokens) + len(ids)))
                 tokens += ids
         wanted = sorted({name for request in requests for name in request.requested_output_names()})
-        scores = self._score(tokens, wanted)
+        scores = self._score(tokens, [name for name in wanted if name != UNKNOWN])
+        if UNKNOWN in wanted:
+            shares = [ids.count(self.unknown_id) / len(ids) for ids in tokens]
+            scores[UNKNOWN] = np.array(shares, np.float32).reshape(-1, 1)
         return [_response(request, span, scores) for request, span in zip(requests, spans, strict=True)]
 
     def _tokenize(self, texts: Any) -> list[list[int]]:
@@ -100,10 +106,16 @@ def _providers(args: dict[str, str]) -> list[Any]:
     return [("CUDAExecutionProvider", {"device_id": args["model_instance_device_id"]}), *cpu]
 
 
+def _unknown_id(tokenizer: Tokenizer) -> int:
+    """-1, which no token has, where the tokenizer knows everything."""
+    model = json.loads(tokenizer.to_str())["model"]
+    number = model["unk_id"] if "unk_id" in model else tokenizer.token_to_id(model.get("unk_token") or "")
+    return -1 if number is None else int(number)
+
+
 def _check_outputs(session: onnxruntime.InferenceSession, config: dict[str, Any]) -> None:
-    missing = {output["name"] for output in config["output"]} - {
-        tensor.name for tensor in session.get_outputs()
-    }
+    given = {UNKNOWN, *(tensor.name for tensor in session.get_outputs())}
+    missing = {output["name"] for output in config["output"]} - given
     if missing:
         raise pb_utils.TritonModelException(f"model.onnx lacks outputs of config.pbtxt: {sorted(missing)}")
 
