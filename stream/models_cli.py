@@ -1,9 +1,5 @@
-"""`fanpulse models …`: see which versions are in service, try others, put them in service and take them back."""
+"""`fanpulse models …`: see which versions are in service, put others in service and take them back."""
 
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +7,11 @@ import typer
 
 if TYPE_CHECKING:
     from stream.model import Model, Reference
-    from stream.releases import Canary, Release, Releases
-    from stream.scorer import Scorer
-    from stream.settings import Settings
+    from stream.promotion import Standing
 
 app = typer.Typer(help="Switch model versions on a running system.", no_args_is_help=True)
+
+_COLUMNS = ("model", "loaded", "served", "canary", "shadow", "before", "languages", "labels")
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="One of FANPULSE_MODELS.")]
 Version = Annotated[str, typer.Argument(help="As Triton numbers them.")]
@@ -28,30 +24,17 @@ def list_models() -> None:
     from rich.table import Table
 
     from stream.cli import load_settings, run
-    from stream.releases import Release
+    from stream.promotion import Promotion
 
     settings = load_settings()
-    table = Table("model", "loaded", "served", "canary", "shadow", "before", "languages", "labels", box=None)
 
-    async def fill() -> None:
-        async with _service(settings) as (scorer, releases):
-            known = await releases.read()
-            for name in sorted(set(settings.models.values())):
-                release = known.get(name, Release())
-                model = await scorer.describe(name, release.version)
-                canary = release.canary
-                table.add_row(
-                    name,
-                    ", ".join(await scorer.versions(name)),
-                    f"{model.version}{'' if release.version else ' (config)'}",
-                    f"{canary.version} on {canary.share:.0%}" if canary else "-",
-                    release.shadow or "-",
-                    ", ".join(release.before) or "-",
-                    ", ".join(model.languages),
-                    ", ".join(model.primary.labels),
-                )
+    async def read() -> "list[Standing]":
+        async with Promotion.of(settings) as promotion:
+            return [await promotion.standing(name) for name in sorted(set(settings.models.values()))]
 
-    run(fill())
+    table = Table(*_COLUMNS, box=None)
+    for standing in run(read()):
+        table.add_row(*_row(standing))
     Console().print(table)
 
 
@@ -65,22 +48,14 @@ def promote(
 ) -> None:
     """Serve a version once it has passed its smoke batch; workers follow within seconds, between two batches."""
     from stream.cli import load_settings, run
-    from stream.releases import Canary
-
-    settings = load_settings()
+    from stream.promotion import Promotion
 
     async def work() -> str:
-        async with _service(settings) as (scorer, releases):
-            release = await _release(settings, releases, name)
+        async with Promotion.of(load_settings()) as promotion:
             if canary is None:
-                served = await _try(scorer, name, version, release)
-                await releases.write(name, release.promoted(version, served))
-                return f"{name}/{version} serves; before it {served} did"
-            candidate = Canary(version, canary)
-            taken = await _partitions(settings, name, candidate)
-            served = await _try(scorer, name, version, release)
-            await releases.write(name, replace(release, canary=candidate))
-            return f"{name}/{version} serves partitions {', '.join(map(str, taken))}, {served} the others"
+                return f"{name}/{version} replaces {await promotion.promote(name, version)}"
+            taken = await promotion.canary(name, version, canary)
+            return f"{name}/{version} serves partitions {', '.join(map(str, taken))}"
 
     typer.echo(run(work()))
 
@@ -89,20 +64,16 @@ def promote(
 def shadow(
     name: Name,
     version: Annotated[
-        str | None, typer.Argument(help="As Triton numbers them; none ends the shadow.")
+        str | None, typer.Argument(help="As Triton numbers them; without it the shadow ends.")
     ] = None,
 ) -> None:
-    """Have a version score what another serves, to compare; what it says is settled nowhere."""
+    """Have a version score what another serves, to compare them; what it says is settled nowhere."""
     from stream.cli import load_settings, run
-
-    settings = load_settings()
+    from stream.promotion import Promotion
 
     async def work() -> str:
-        async with _service(settings) as (scorer, releases):
-            release = await _release(settings, releases, name)
-            if version is not None:
-                await _try(scorer, name, version, release)
-            await releases.write(name, replace(release, shadow=version))
+        async with Promotion.of(load_settings()) as promotion:
+            await promotion.shadow(name, version)
             return f"{name}/{version} is a shadow" if version else f"{name} has no shadow"
 
     typer.echo(run(work()))
@@ -111,19 +82,12 @@ def shadow(
 @app.command()
 def rollback(name: Name) -> None:
     """End a canary or, where there is none, serve the version before; a shadow ends too."""
-    from stream import smoke
     from stream.cli import load_settings, run
-
-    settings = load_settings()
+    from stream.promotion import Promotion
 
     async def work() -> str:
-        async with _service(settings) as (scorer, releases):
-            release = await _release(settings, releases, name)
-            earlier = release.rolled_back()
-            if earlier.version and earlier.version != release.version:
-                await smoke.passed(scorer, name, earlier.version)
-            await releases.write(name, earlier)
-            return f"{name}/{(await scorer.describe(name, earlier.version)).version} serves all partitions"
+        async with Promotion.of(load_settings()) as promotion:
+            return f"{await promotion.rollback(name)} serves all partitions"
 
     typer.echo(run(work()))
 
@@ -131,8 +95,8 @@ def rollback(name: Name) -> None:
 @app.command()
 def reference(
     name: Name,
+    version: Version,
     file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet.", exists=True, dir_okay=False)],
-    version: Annotated[str | None, typer.Option(help="As Triton numbers them; the served one.")] = None,
     text_column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     most: Annotated[int, typer.Option(min=1, help="Texts scored, the first of the file.")] = 5000,
     repository: Annotated[
@@ -140,122 +104,34 @@ def reference(
     ] = None,
 ) -> None:
     """Score texts and print what is usual of them: what drift is measured against."""
+    from stream import references
     from stream.cli import load_settings, run
-
-    settings = load_settings()
-
-    async def measure() -> "tuple[Model, Reference]":
-        async with _service(settings) as (scorer, releases):
-            release = await _release(settings, releases, name)
-            model = await scorer.load(name, version or release.version)
-            return model, await _measured(scorer, model, file, text_column, most)
-
-    model, measured = run(measure())
-    if repository is None:
-        typer.echo(_as_json(measured))
-    else:
-        _keep(repository / name, model.version, measured)
-        typer.echo(f"{name}/{model.version}: reference of {measured.texts:,} texts")
-
-
-@asynccontextmanager
-async def _service(settings: "Settings") -> "AsyncIterator[tuple[Scorer, Releases]]":
-    from stream.connections import connect_redis
-    from stream.keys import Keys
-    from stream.releases import Releases
     from stream.scorer import Scorer
 
-    redis, scorer = connect_redis(settings), Scorer.of(settings)
-    try:
-        yield scorer, Releases(redis, Keys(settings.redis_prefix))
-    finally:
-        await scorer.close()
-        await redis.aclose()
+    async def measure() -> "tuple[Model, Reference]":
+        scorer = Scorer.of(load_settings())
+        try:
+            model = await scorer.load(name, version)
+            made = await references.measure(scorer, model, file, text_column, most)
+            if repository is not None:
+                references.keep(repository / name, version, made)
+            return model, made
+        finally:
+            await scorer.close()
+
+    model, made = run(measure())
+    typer.echo(f"{model}: reference of {made.texts:,} texts" if repository else references.dumps(made))
 
 
-async def _release(settings: "Settings", releases: "Releases", name: str) -> "Release":
-    from stream.errors import ConfigurationError
-    from stream.releases import Release
-
-    if name not in settings.models.values():
-        used = ", ".join(sorted(set(settings.models.values())))
-        raise ConfigurationError(f"FANPULSE_MODELS names no model {name}, only {used}")
-    return (await releases.read()).get(name, Release())
-
-
-async def _try(scorer: "Scorer", name: str, version: str, release: "Release") -> str:
-    """Give a version its smoke batch, loading it first where Triton has not; return which one serves now."""
-    from stream import smoke
-    from stream.errors import ConfigurationError
-
-    served = await scorer.describe(name, release.version)
-    if version == served.version:
-        raise ConfigurationError(f"{served} serves already")
-    if version not in await scorer.versions(name):
-        await scorer.reload(name)
-        there = await scorer.versions(name)
-        if version not in there:
-            raise ConfigurationError(
-                f"Triton's repository has no version {version} of {name}, only {', '.join(there)}"
-            )
-    await smoke.passed(scorer, name, version, promised=served)
-    return served.version
-
-
-async def _partitions(settings: "Settings", name: str, canary: "Canary") -> list[int]:
-    """The partitions that a canary will serve. Raises ConfigurationError where its share reaches none."""
-    from stream import topics
-    from stream.errors import ConfigurationError
-
-    count = (await topics.partitions(settings)).get(settings.comments_topic, 0)
-    taken = [partition for partition in range(count) if canary.takes(name, partition)]
-    if not taken:
-        raise ConfigurationError(
-            f"a share of {canary.share:g} reaches none of {count} partitions: take a larger one"
-        )
-    return taken
-
-
-async def _measured(scorer: "Scorer", model: "Model", file: Path, column: str, most: int) -> "Reference":
-    from itertools import islice
-
-    import numpy as np
-
-    from stream import drift
-    from stream.comments import Rejected
-    from stream.errors import ConfigurationError
-    from stream.rows import BadRow, read
-    from stream.text import clean
-
-    rows = (row for row in read(file) if not isinstance(row, BadRow) and row.get(column))
-    texts = [clean(str(row[column])) for row in islice(rows, most)]
-    answers = await scorer.score(model, [text for text in texts if text])
-    scores = [answer for answer in answers if not isinstance(answer, Rejected)]
-    if not scores:
-        raise ConfigurationError(f"{file}: no text in column {column} that {model} can score")
-    return drift.reference(model, {name: np.array([one[name] for one in scores]) for name in model.widths})
-
-
-def _as_json(reference: "Reference") -> str:
-    from pydantic import TypeAdapter
-
-    from stream.model import Reference
-
-    return TypeAdapter(Reference).dump_json(reference).decode()
-
-
-def _keep(folder: Path, version: str, reference: "Reference") -> None:
-    """Write reference.json, and say the same in config.pbtxt, where the worker can read it through Triton."""
-    from stream.cli import fail
-    from stream.errors import ConfigurationError
-
-    text = _as_json(reference)
-    key = json.dumps(f"reference@{version}")
-    config = folder / "config.pbtxt"
-    try:
-        others = [line for line in config.read_text().splitlines() if f"key: {key} " not in line]
-        (folder / version / "reference.json").write_text(text + "\n")
-    except OSError as error:
-        fail(ConfigurationError(f"{error.filename}: {error.strerror}"), 2)
-    line = f"parameters {{ key: {key} value {{ string_value: {json.dumps(text)} }} }}"
-    config.write_text("\n".join([*others, line, ""]))
+def _row(standing: "Standing") -> list[str]:
+    served, release = standing.served, standing.release
+    return [
+        served.name,
+        ", ".join(standing.loaded),
+        served.version if release.version else f"{served.version} (config)",
+        f"{release.canary.version} on {release.canary.share:.0%}" if release.canary else "-",
+        release.shadow or "-",
+        ", ".join(release.before) or "-",
+        ", ".join(served.languages),
+        ", ".join(served.primary.labels),
+    ]

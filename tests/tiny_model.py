@@ -48,19 +48,20 @@ def write(
     *,
     name: str = NAME,
     versions: tuple[int, ...] = (1,),
+    serve: int | None = None,
     mask: bool = True,
     languages: str = "zh",
 ) -> Path:
     """Write or replace a model folder and return it. Each version has an embedding of its own.
 
-    Without `mask` the graph declares no attention_mask.
+    `serve` is the default version, else the newest. Without `mask` the graph declares no attention_mask.
     """
     folder = repository / name
     for version in versions:
         (folder / str(version)).mkdir(parents=True, exist_ok=True)
         onnx.save(graph(version, mask=mask), str(folder / str(version) / "model.onnx"))
         (folder / str(version) / "tokenizer.json").write_text(json.dumps(tokenizer()))
-    (folder / "config.pbtxt").write_text(config(versions, languages))
+    (folder / "config.pbtxt").write_text(config(versions, serve or versions[-1], languages))
     return folder
 
 
@@ -137,13 +138,13 @@ def tokenizer() -> dict[str, Any]:
     }
 
 
-def config(versions: tuple[int, ...], languages: str) -> str:
-    """config.pbtxt; the newest version is the one served by default."""
-    parameters = {"version": str(versions[-1]), "languages": languages}
+def config(versions: tuple[int, ...], serve: int, languages: str) -> str:
+    """config.pbtxt; `serve` is the version served by default."""
+    parameters = {"version": str(serve), "languages": languages}
     for version in versions:
         parameters |= {f"{task}@{version}": json.dumps(spec) for task, spec in TASKS.items()}
         parameters[f"embedding@{version}"] = json.dumps({"dim": DIM})
-    widths = {**{task: len(spec["labels"]) for task, spec in TASKS.items()}, "embedding": DIM}
+    widths = {**{task: len(spec["labels"]) for task, spec in TASKS.items()}, "embedding": DIM, "unknown": 1}
     return "\n".join(
         [
             'backend: "encoder"',

@@ -19,12 +19,17 @@ def declaration(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def versions(model: Path) -> dict[int, dict[str, Any]]:
-    """The declarations of the versions that stand in a model folder."""
+    """The declarations of the versions that stand in a model folder, with the reference of those that have one."""
     return {
-        int(file.parent.name): json.loads(file.read_text(encoding="utf-8"))
+        int(file.parent.name): json.loads(file.read_text(encoding="utf-8")) | _reference(file.parent)
         for file in model.glob("*/metrics.json")
         if file.parent.name.isdigit()
     }
+
+
+def _reference(folder: Path) -> dict[str, Any]:
+    file = folder / "reference.json"
+    return {"reference": json.loads(file.read_text(encoding="utf-8"))} if file.exists() else {}
 
 
 def config(
@@ -36,10 +41,13 @@ def config(
     for version, what in sorted(declared.items()):
         for name, task in what["tasks"].items():
             parameters[f"{name}@{version}"] = json.dumps(task)
-        parameters[f"embedding@{version}"] = json.dumps(what["embedding"])
+        for name in ("embedding", "reference"):
+            if name in what:
+                parameters[f"{name}@{version}"] = json.dumps(what[name])
     outputs = {name: len(task["labels"]) for name, task in tasks.items()}
     dims = {what["embedding"]["dim"] for what in declared.values()}
     outputs["embedding"] = dims.pop() if len(dims) == 1 else -1
+    outputs["unknown"] = 1  # the backend's own: the share of a text's tokens that the tokenizer does not know
     return "\n".join(
         [
             'backend: "encoder"',

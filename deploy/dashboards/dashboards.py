@@ -219,6 +219,11 @@ _BELOW_70 = _rate("fanpulse_score_bucket", "label", f'{_TASK},le="0.7"')
 _BELOW_30 = _rate("fanpulse_score_bucket", "label", f'{_TASK},le="0.3"')
 _LABELLED = _rate("fanpulse_comments_labelled_total", "label", _MODEL)
 _LABELLED_AT_ALL = _rate("fanpulse_comments_labelled_total", "", _MODEL)
+_SHADOW = "version, shadow"
+_COMPARED = _rate("fanpulse_shadow_texts_total", _SHADOW, f'{_MODEL},outcome="compared"')
+_IN_SHADOW = _rate("fanpulse_shadow_labelled_total", "label, shadow", f'{_MODEL},by="shadow"')
+_IN_SERVED = _rate("fanpulse_shadow_labelled_total", "label, shadow", f'{_MODEL},by="served"')
+_COMPARED_WITH = _rate("fanpulse_shadow_texts_total", "shadow", f'{_MODEL},outcome="compared"')
 _SHARE = f"sum by (label) (fanpulse:label_share:rate1h{{{_MODEL}}}%s)"
 
 MODELS = Dashboard(
@@ -238,6 +243,17 @@ MODELS = Dashboard(
                     "{{model}}/{{version}}",
                 )
             ],
+        ),
+        Panel(
+            "Partitions by version",
+            "percentunit",
+            [
+                (
+                    f"avg by (version, role) (fanpulse_model_in_service{{{_MODEL}}})",
+                    "{{version}} {{role}}",
+                )
+            ],
+            description="Canary share. A shadow scores all partitions and settles none.",
         ),
         Panel("Requests refused", "cps", [(_rate("fanpulse_requests_refused_total", "model"), "{{model}}")]),
         Panel(
@@ -276,8 +292,95 @@ MODELS = Dashboard(
             "Shift of the labels since yesterday",
             "short",
             [("fanpulse:label_shift:psi1d", "{{model}}/{{version}}")],
-            width=12,
             description="Population stability index; above 0.25 is a large shift.",
+        ),
+        Panel(
+            "Drift of the scores from the reference",
+            "short",
+            [
+                (
+                    f"max by (version, label) (fanpulse_drift_scores{{{_TASK}}})",
+                    "{{version}} {{label}}",
+                )
+            ],
+            description="Population stability index in deciles; above 0.25 is a large shift.",
+        ),
+        Panel(
+            "Drift of the labels from the reference",
+            "short",
+            [
+                (
+                    f"max by (version, task) (fanpulse_drift_labels{{{_MODEL}}})",
+                    "{{version}} {{task}}",
+                )
+            ],
+            description="Population stability index; above 0.25 is a large shift.",
+        ),
+        Panel(
+            "Unknown tokens",
+            "percentunit",
+            [
+                (
+                    f"avg by (version, of) (fanpulse_unknown_tokens_ratio{{{_MODEL}}})",
+                    "{{version}} {{of}}",
+                )
+            ],
+            description="Mean share of a text's tokens that the tokenizer does not know.",
+        ),
+        Panel(
+            "Texts in the reference",
+            "short",
+            [
+                (
+                    f"max by (version) (fanpulse_drift_reference_texts{{{_MODEL}}})",
+                    "{{version}}",
+                )
+            ],
+            description="0: this version has none, so its drift is not known.",
+        ),
+        Panel(
+            "Agreement with the shadow",
+            "percentunit",
+            [
+                (
+                    _rate("fanpulse_shadow_agreed_total", _SHADOW, _MODEL) + f" / {_COMPARED}",
+                    "{{version}} and {{shadow}}",
+                )
+            ],
+            description="Texts to which both gave exactly the same labels.",
+        ),
+        Panel(
+            "Difference of the scores from the shadow's, mean",
+            "percentunit",
+            [
+                (
+                    _ratio(
+                        "fanpulse_shadow_score_difference_sum",
+                        "fanpulse_shadow_score_difference_count",
+                        _SHADOW,
+                        _MODEL,
+                    ),
+                    "{{version}} and {{shadow}}",
+                )
+            ],
+        ),
+        Panel(
+            "Shift of each label in the shadow",
+            "percentunit",
+            [
+                (
+                    f"({_IN_SHADOW} - {_IN_SERVED}) / on (shadow) group_left {_COMPARED_WITH}",
+                    "{{label}} in {{shadow}}",
+                )
+            ],
+            description="Share of the texts that carry the label by the shadow, less the share by what is served.",
+        ),
+        Panel(
+            "Texts offered to the shadow",
+            "cps",
+            [(_rate("fanpulse_shadow_texts_total", "outcome", _MODEL), "{{outcome}}")],
+            stacked=True,
+            description="Dropped: others were waiting. Failed: the shadow gave no scores. Neither delays what is served.",
         ),
         Panel(
             "Share of each label, last hour against a day ago",

@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ import yaml
 from deploy.dashboards.dashboards import rendered
 from deploy.local import Kafka, Redis, Triton
 from deploy.local.ports import free_port
+from stream import references
+from stream.releases import Canary, Release
+from stream.scorer import Scorer
+from stream.settings import Settings
 from tests import tiny_model
 from tests.deploy.conftest import ROOT
 from tests.deploy.images import require
@@ -30,7 +35,8 @@ QUERIES = {
     for panel in dashboard["panels"]
     for target in panel["targets"]
 }
-CHOSEN = {"$model": tiny_model.NAME, "$task": "emotion", "$label": "anger", "$__rate_interval": "1m"}
+MODEL = "watched_zh"
+CHOSEN = {"$model": MODEL, "$task": "emotion", "$label": "anger", "$__rate_interval": "1m"}
 LETTERS = str.maketrans("01", "ab")
 
 
@@ -38,19 +44,37 @@ LETTERS = str.maketrans("01", "ab")
 async def prometheus(
     kafka: Kafka, valkey: Redis, triton: Triton, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Prometheus]:
-    """Scrapes a worker that has good days and bad ones, and its Triton."""
+    """Scrapes a worker that has good days and bad ones, a canary and a shadow, and its Triton."""
     require("prometheus", "promtool")
     folder = tmp_path_factory.mktemp("monitoring")
     share = 'fanpulse:label_share:rate1h{model="%s",version="1",label="%s"}'
-    yesterday = {share % (tiny_model.NAME, label): 1 / 9 for label in tiny_model.MARKS}
-    async with deployed(kafka, valkey, triton, folder, redis_timeout_s=0.5) as deployment:
+    yesterday = {share % (MODEL, label): 1 / 9 for label in tiny_model.MARKS}
+    await _watched_model(triton, folder)
+    models = json.dumps({"zh": MODEL})
+    async with deployed(kafka, valkey, triton, folder, redis_timeout_s=0.5, models=models) as deployment:
         port = free_port()
+        # No share of one partition is a canary's; the role is seen all the same.
+        release = Release(canary=Canary("2", 0.0), shadow="2")
+        await deployment.client.hset(deployment.keys.models, mapping=release.fields(MODEL))
         await deployment.worker(web_port=port)
         life = asyncio.create_task(_live(deployment))
         targets = [f"127.0.0.1:{port}", triton.metrics_url.split("/")[2]]
         async with Prometheus(folder, targets, yesterday) as server:
             yield server
         life.cancel()
+
+
+async def _watched_model(triton: Triton, folder: Path) -> None:
+    """A model of two versions, the first of which has a reference."""
+    repository = tiny_model.write(triton.repository, name=MODEL, versions=(1, 2), serve=1)
+    texts = [f"{mark}{number}" for mark in tiny_model.MARKS.values() for number in range(20)]
+    (folder / "texts.csv").write_text("\n".join(["text", *texts]))
+    scorer = Scorer.of(Settings(triton_url=triton.url))
+    await scorer.reload(MODEL)
+    measured = await references.measure(scorer, await scorer.load(MODEL), folder / "texts.csv", "text", 1000)
+    references.keep(repository, "1", measured)
+    await scorer.reload(MODEL)
+    await scorer.close()
 
 
 async def _live(deployment: Deployment) -> None:
@@ -85,7 +109,7 @@ async def test_every_variable_of_a_dashboard_has_values(prometheus: Prometheus) 
                 continue
             wanted = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
             assert wanted
-            series = wanted[1].replace("$model", tiny_model.NAME).replace("$task", "emotion")
+            series = wanted[1].replace("$model", MODEL).replace("$task", "emotion")
             values = await prometheus.ask(f"label/{wanted[2]}/values", **{"match[]": series})
             assert CHOSEN[f"${variable['name']}"] in values
 

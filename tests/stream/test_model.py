@@ -45,6 +45,9 @@ def test_another_version_has_its_own_labels_and_thresholds() -> None:
         ({"emotion@3": {**EMOTION, "labels": EMOTIONS[:8], "thresholds": [0.5] * 8}}, "has 8 labels.*has 9"),
         ({"emotion@3": {**EMOTION, "colour": "red"}}, "colour"),
         ({"mood@3": EMOTION}, "output mood has none"),
+        ({"embedding@3": {"dim": 0}}, "embedding@3: dim"),
+        ({"reference@3": {"texts": 1, "tasks": {}}}, "reference@3 is not about the labels of emotion"),
+        ({"reference@3": {"texts": 1}}, "reference@3: tasks"),
         ({"lovelorn@3": {**PARAMETERS["lovelorn@3"], "thresholds": [0.5, 0.5]}}, "a multiclass task none"),
     ],
 )

@@ -35,7 +35,12 @@ async def test_only_the_outputs_asked_for_come_back(call: Caller) -> None:
     answer = await call(TEXTS, "lovelorn", "emotion")
     assert {output.name for output in answer.get_response().outputs} == {"lovelorn", "emotion"}
     everything = await call(TEXTS)
-    assert {output.name for output in everything.get_response().outputs} == set(OUTPUTS)
+    assert {output.name for output in everything.get_response().outputs} == {*OUTPUTS, "unknown"}
+
+
+async def test_the_share_of_unknown_tokens_is_told(call: Caller) -> None:
+    answer = await call(["今天怒", "今天龘", "龘龘龘", "今" * 200], "unknown")
+    np.testing.assert_allclose(answer.as_numpy("unknown"), [[0], [1 / 3], [1], [0]], atol=1e-6)
 
 
 @pytest.mark.parametrize(
