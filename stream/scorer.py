@@ -190,9 +190,10 @@ class Scorer:
         Raises InputRefused where the model refuses a text, Unavailable where Triton is away or answers
         nonsense.
         """
-        result = await self._ask(model, texts, model.widths)
-        columns = [_probabilities(result, name, len(texts), width) for name, width in model.widths.items()]
-        return [dict(zip(model.widths, row, strict=True)) for row in zip(*columns, strict=True)]
+        widths = model.widths
+        result = await self._ask(model, texts, widths)
+        columns = [_probabilities(result, name, len(texts), width) for name, width in widths.items()]
+        return [dict(zip(widths, row, strict=True)) for row in zip(*columns, strict=True)]
 
     async def outputs(self, model: Model, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """All that the model says of `texts`, embeddings too, unchecked: output → array. Raises as `infer` does."""
