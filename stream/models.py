@@ -62,7 +62,7 @@ class Models:
     async def answer(self) -> bool:
         """Whether every model answers an inference: a server that is up may have lost its backend."""
         try:
-            for model in self._served.values():
+            for model in self.in_service():
                 await self._scorer.probe(model)
         except FanpulseError:
             return False

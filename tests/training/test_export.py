@@ -91,6 +91,18 @@ def test_embeddings_of_different_length_are_declared_open() -> None:
     assert '"embedding" data_type: TYPE_FP32 dims: [ -1 ]' in text
 
 
+def test_the_reference_of_a_version_stays_in_the_config(tmp_path: Path) -> None:
+    tasks = {"emotion": {"kind": "multiclass", "labels": ["joy", "anger"], "negative": ["anger"]}}
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        declared = json.dumps({"tasks": tasks, "embedding": {"dim": 128}})
+        (tmp_path / version / "metrics.json").write_text(declared, encoding="utf-8")
+    (tmp_path / "1" / "reference.json").write_text('{"texts": 900}', encoding="utf-8")
+    text = triton.config(triton.versions(tmp_path), serve=2, languages=("en",), queue_delay_us=1)
+    assert r'key: "reference@1" value { string_value: "{\"texts\": 900}" }' in text
+    assert "reference@2" not in text
+
+
 def test_outputs_are_probabilities_and_a_unit_embedding(models: Path) -> None:
     found = Exported(models / "2").score(TEXTS)
     assert {name: value.shape[1] for name, value in found.items()} == {
