@@ -33,7 +33,7 @@ class Oracle:
             self._tasks[model] = {
                 key.partition("@")[0]: json.loads(value["string_value"])
                 for key, value in parameters.items()
-                if key.endswith(f"@{version}") and not key.startswith("embedding@")
+                if key.endswith(f"@{version}") and key.partition("@")[0] not in ("embedding", "reference")
             }
         return self._tasks[model]
 
