@@ -51,7 +51,8 @@ class TritonPythonModel:
                 spans.append((len(tokens), len(tokens) + len(ids)))
                 tokens += ids
         wanted = sorted({name for request in requests for name in request.requested_output_names()})
-        scores = self._score(tokens, [name for name in wanted if name != UNKNOWN])
+        of_graph = [name for name in wanted if name != UNKNOWN]
+        scores = self._score(tokens, of_graph) if of_graph else {}  # ONNX Runtime takes none for all
         if UNKNOWN in wanted:
             shares = [ids.count(self.unknown_id) / len(ids) for ids in tokens]
             scores[UNKNOWN] = np.array(shares, np.float32).reshape(-1, 1)
