@@ -53,9 +53,6 @@ async def prometheus(
     models = json.dumps({"zh": MODEL})
     async with deployed(kafka, valkey, triton, folder, redis_timeout_s=0.5, models=models) as deployment:
         port = free_port()
-        # No share of one partition is a canary's; the role is seen all the same.
-        release = Release(canary=Canary("2", 0.0), shadow="2")
-        await deployment.client.hset(deployment.keys.models, mapping=release.fields(MODEL))
         await deployment.worker(web_port=port)
         life = asyncio.create_task(_live(deployment))
         targets = [f"127.0.0.1:{port}", triton.metrics_url.split("/")[2]]
@@ -87,6 +84,9 @@ async def _live(deployment: Deployment) -> None:
             await deployment.client.client_pause(1000)
         if number % 20 == 15:
             await deployment.client.flushall()
+        # The only partition stays with the version served; the canary's role is seen all the same.
+        release = Release(canary=Canary("2", 0.0), shadow="2")
+        await deployment.client.hset(deployment.keys.models, mapping=release.fields(MODEL))
         await asyncio.sleep(0.5)
 
 

@@ -1,5 +1,7 @@
 """The smoke batch on a real Triton: shipped models pass, each defect is named and nothing of it serves."""
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,6 +121,24 @@ async def test_a_version_that_fails_is_not_put_in_service(service: Any, how: str
     with pytest.raises(SmokeFailed):
         await getattr(service.promotion, how)(NAME, "4")
     assert await service.releases.read() == {}
+
+
+async def test_the_command_names_the_failure_and_exits_1(
+    triton: Triton, redis_server: Redis, scorer: Scorer
+) -> None:
+    assert "4" in await scorer.versions(NAME)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "stream", "models", "promote", NAME, "4"),
+        env={
+            "FANPULSE_TRITON_URL": triton.url,
+            "FANPULSE_REDIS_URL": redis_server.url,
+            "FANPULSE_MODELS": f'{{"zh": "{NAME}"}}',
+        },
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    assert b"spoilt_zh/4 fails its smoke batch: output sentiment sums to 0.5" in said
 
 
 async def test_a_worker_does_not_serve_it_though_redis_says_so(service: Any) -> None:
