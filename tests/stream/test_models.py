@@ -61,15 +61,16 @@ async def fanpulse_models(deployment: Deployment, *arguments: str) -> str:
 
 
 class Traffic:
-    """Comments to every partition until it is stopped; each text is new, and its mood is one of nine."""
+    """Comments to every partition while it flows; each text is new, and its mood is one of nine."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self.sent = 0
+        self.flows = True
 
-    async def run(self, texts: Any = None) -> None:
-        while True:
-            await self.send(20, texts)
+    async def run(self) -> None:
+        while self.flows:
+            await self.send(20)
             await asyncio.sleep(0.1)
 
     async def send(self, count: int, texts: Any = None) -> None:
@@ -127,8 +128,8 @@ async def test_a_promotion_and_a_rollback_switch_a_running_worker_and_lose_nothi
     assert re.split(r" {2,}", row.strip())[:7] == [NAME, "1, 2", "2", "-", "-", "1", "zh"]
     assert await fanpulse_models(deployment, "rollback", NAME) == f"{NAME}/1 serves all partitions\n"
     await serves("1")
-    running.cancel()
-    await asyncio.wait({running})
+    traffic.flows = False
+    await running
     await traffic.settled()
     for partition in range(PARTITIONS):
         assert await versions(deployment, partition) == ["1", "2", "1"]
