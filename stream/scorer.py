@@ -261,7 +261,7 @@ def _answered(name: str) -> Iterator[None]:
     except InferenceServerException as error:
         if error.status() in ("StatusCode.NOT_FOUND", "StatusCode.INVALID_ARGUMENT"):
             # Triton listens only once its models are loaded
-            raise ConfigurationError(f"Triton has no model {name!r}: {error.message()}") from error
+            raise ConfigurationError(f"Triton cannot serve model {name!r}: {error.message()}") from error
         raise _unavailable(error) from error
 
 
