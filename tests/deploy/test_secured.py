@@ -101,6 +101,7 @@ async def test_the_production_values_run_with_tls_sasl_and_least_rights_on_every
 
     async with AsyncExitStack() as stack:
         await asyncio.gather(*(stack.enter_async_context(service) for service in (kafka, redis, triton)))
+        stack.push_async_callback(kubelet.stop)
         await join([redis])
         await add_scram_user(kafka, KAFKA_USER, KAFKA_PASSWORD, 512)
         await allow(kafka, KAFKA_USER, _rights(render("strimzi", **{"kafka.security": "SASL_SSL"})))

@@ -75,7 +75,9 @@ async def gridded(folder: Path, size: Size, seed: int) -> AsyncIterator[Grid]:
             "redis": "redis://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes),
             "triton": triton.url,
         }
-        variables = environment(names, urls, tiny_model.NAME, {"redis_cluster": True})
+        # Many workers on few cores: a short session would expire for want of a core, not of a worker.
+        chosen = {"redis_cluster": True, "kafka_session_timeout_s": 20}
+        variables = environment(names, urls, tiny_model.NAME, chosen)
         given = {name.removeprefix("FANPULSE_").lower(): value for name, value in variables.items()}
         settings = Settings.model_validate(given | {"models": json.loads(given["models"])})
         await topics.create(settings, size.partitions, len(brokers))

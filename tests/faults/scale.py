@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stream.audit import Audit, audit
+from stream.jobs import end
 from tests.faults.grid import LOSSES, Size, gridded
 from tests.faults.stage import PUBLISH_EVERY_S
 from tests.faults.verifier import Verdict
@@ -24,6 +25,7 @@ from tests.faults.watch import Watch
 
 _WARM_UP_S = 180.0
 _RECOVERS_WITHIN_S = 120.0
+_DELIVERED_WITHIN_S = 60.0
 _CATCHES_UP_WITHIN_S = 600.0
 
 
@@ -58,9 +60,9 @@ async def run(folder: Path, size: Size, seed: int) -> Outcome:
             outcome.recoveries_s[name] = await grid.watch.recovery_s(_RECOVERS_WITHIN_S)
             await bring_back()
             await asyncio.sleep(size.pause_s)
-        for task in (traffic, *observers):
-            task.cancel()
-        await asyncio.gather(traffic, *observers, return_exceptions=True)
+        traffic.cancel()
+        await asyncio.wait({traffic}, timeout=_DELIVERED_WITHIN_S)
+        await end(observers)
         await grid.watch.caught_up(_CATCHES_UP_WITHIN_S)
         await asyncio.sleep(4 * PUBLISH_EVERY_S)  # the windows of the last settles
         await grid.fleet.stop()
