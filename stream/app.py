@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Coroutine
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
-from stream import chores, connections, metrics, topics
+from stream import chores, connections, metrics, topics, tracing
 from stream.connections import REDIS_ERRORS
 from stream.errors import ConfigurationError, FanpulseError, FenceMoved, Interrupted, Unavailable
 from stream.faust_app import faust_app
@@ -92,6 +92,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         async with contextlib.AsyncExitStack() as closing:
+            closing.callback(tracing.start(self._settings))
             watch(self._progress)
             closing.callback(asyncio.create_task(self._progress.beat()).cancel)
             closing.push_async_callback(self._redis.aclose)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 from aiokafka import ConsumerRecord
 
-from stream import metrics
+from stream import metrics, tracing
 from stream.buckets import settlement
 from stream.comments import Comment, Reason, Rejected, decode
 from stream.events import Event, dumps, enrich
@@ -55,6 +55,7 @@ class Pipeline:
         self._patience = patience
         self._clock = clock
         self._pseudonym_key = settings.pseudonym_key.get_secret_value().encode()
+        self._group = settings.group
         self._default_lang: Lang = settings.default_lang
         self._record_bytes = settings.record_bytes
         self._include_text = settings.include_text
@@ -65,6 +66,10 @@ class Pipeline:
         Raises FenceMoved where the batch does not begin at the fence, Interrupted and GaveUp as
         Patience does.
         """
+        with tracing.processing(batch, self._group):
+            await self._process(batch)
+
+    async def _process(self, batch: Batch) -> None:
         started = self._clock()
         metrics.CONSUMED.labels(batch.tp.partition).inc(len(batch.records))
         with _stage("decode"):
@@ -168,7 +173,8 @@ def _rejection(letter: DeadLetter) -> tuple[str, int]:
 def _stage(name: str) -> Iterator[None]:
     started = time.perf_counter()
     try:
-        yield
+        with tracing.stage(name):
+            yield
     finally:
         metrics.STAGE_SECONDS.labels(name).observe(time.perf_counter() - started)
 

@@ -15,7 +15,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from stream import connections, topics
+from stream import connections, topics, tracing
 from stream.comments import Rejected, decode
 from stream.errors import Unavailable
 from stream.rows import BadRow, Row
@@ -83,6 +83,8 @@ async def replay_rows(
     options = connections.kafka_options(settings)
     try:
         async with AIOKafkaProducer(**options, linger_ms=5, enable_idempotence=True) as producer:
+            with tracing.sending(settings.comments_topic):
+                headers = tracing.record_headers()
             started, first_ms = time.monotonic(), None
             for comment in _valid(rows, columns, pace, zone, settings.record_bytes, summary):
                 first_ms = comment["created_at"] if first_ms is None else first_ms
@@ -92,7 +94,9 @@ async def replay_rows(
                 if pace.restamp:
                     comment["created_at"] = _now_ms()
                 value, key = orjson.dumps(comment), comment["community"].encode()
-                unconfirmed.append(await producer.send(settings.comments_topic, value=value, key=key))
+                unconfirmed.append(
+                    await producer.send(settings.comments_topic, value=value, key=key, headers=headers)
+                )
                 summary.sent += 1
                 if len(unconfirmed) == _IN_FLIGHT:
                     await asyncio.gather(*unconfirmed)

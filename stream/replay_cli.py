@@ -37,7 +37,7 @@ def replay(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from stream import rows
+    from stream import rows, tracing
     from stream.cli import load_settings, run
     from stream.replay import Columns, Pace, Summary, replay_rows
 
@@ -58,7 +58,9 @@ def replay(
             tracked = progress.track(islice(rows.read(file), limit), total=total)
             return await replay_rows(settings, tracked, columns, pace, local)
 
+    end_traces = tracing.start(settings)
     summary: Summary = run(send())
+    end_traces()
     typer.echo(f"sent {summary.sent} comments to {settings.comments_topic}, {summary.bad} bad rows")
     for number, why in summary.named:
         typer.echo(f"row {number}: {why}", err=True)

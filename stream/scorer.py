@@ -16,7 +16,7 @@ import tritonclient.grpc.aio as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from stream import metrics
+from stream import metrics, tracing
 from stream.breaker import Breaker
 from stream.comments import Reason, Rejected
 from stream.drift import Drift
@@ -207,13 +207,15 @@ class Scorer:
             np.array([text.encode() for text in texts], dtype=np.object_).reshape(-1, 1)
         )
         try:
-            return await self._client.infer(
-                model.name,
-                [request],
-                model_version=model.version,
-                outputs=[triton.InferRequestedOutput(name) for name in outputs],
-                client_timeout=self._timeout_s,
-            )
+            with tracing.asking(str(model), len(texts)):
+                return await self._client.infer(
+                    model.name,
+                    [request],
+                    model_version=model.version,
+                    outputs=[triton.InferRequestedOutput(name) for name in outputs],
+                    headers=tracing.headers(),
+                    client_timeout=self._timeout_s,
+                )
         except InferenceServerException as error:
             if error.status() == "StatusCode.INVALID_ARGUMENT":
                 raise InputRefused(error.message()) from error

@@ -110,6 +110,11 @@ class Settings(BaseSettings):
     )
     web_host: str = Field("127.0.0.1", description="address of /metrics, /live and /ready")
     web_port: int = Field(6066, ge=0, le=65535, description="their port; 0 takes a free one")
+    traces_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]+/",
+        description="where OpenTelemetry spans go, OTLP over HTTP: `http://host:4318/v1/traces`",
+    )
     board_host: str = Field(
         "127.0.0.1", description="address of the board; others than loopback need a token or a proxy"
     )

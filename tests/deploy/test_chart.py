@@ -302,6 +302,15 @@ def test_all_traffic_is_denied_but_the_flows_that_exist(render: Render) -> None:
             assert flow.get("from") or flow.get("to"), f"{part} may talk to anyone"
 
 
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("http://collector.tracing:4318/v1/traces", 4318), ("https://collector.example.com/v1/traces", 443)],
+)
+def test_a_worker_that_is_traced_may_talk_to_the_collector(render: Render, url: str, port: int) -> None:
+    manifests = render("production", **{"settings.traces_url": url})
+    assert port in _ports(one(manifests, "NetworkPolicy", "worker")["spec"])[1]
+
+
 def _ports(policy: Any) -> tuple[set[int], set[int]]:
     ways = (policy.get("ingress", []), policy.get("egress", []))
     into, out = ({port["port"] for flow in flows for port in flow["ports"]} for flows in ways)
