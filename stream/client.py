@@ -7,7 +7,6 @@ read.
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from math import ceil
@@ -19,10 +18,9 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from stream.alerts.alert import Alert
-from stream.buckets import MILLIONTHS
 from stream.errors import ConfigurationError
 from stream.events import EmotionEvent
-from stream.history import STEPS, History, Kind
+from stream.history import STEPS, Bucket, History, Kind
 from stream.keys import Keys
 from stream.rolling import Size, Window
 from stream.settings import Settings
@@ -30,32 +28,6 @@ from stream.subscription import POLL_S, Entry, GroupReader, answered, patiently
 
 T = TypeVar("T", bound=BaseModel)
 _PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """One minute or hour of a community, by event time."""
-
-    start: datetime
-    comments: int
-    negative: int
-    negativity: float  # summed over the comments, as are `scores`
-    rejected: int
-    labels: dict[str, int]  # comments that carry the emotion
-    scores: dict[str, float]
-
-    @classmethod
-    def of(cls, start: int, fields: Mapping[str, int]) -> Self:
-        """Read a bucket's hash; `start` in epoch seconds."""
-        return cls(
-            datetime.fromtimestamp(start, UTC),
-            fields.get("n", 0),
-            fields.get("neg", 0),
-            fields.get("negativity", 0) / MILLIONTHS,
-            fields.get("rej", 0),
-            {name[2:]: amount for name, amount in fields.items() if name.startswith("l:")},
-            {name[2:]: amount / MILLIONTHS for name, amount in fields.items() if name.startswith("s:")},
-        )
 
 
 class Fanpulse:

@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from stream import sketches
-from stream.buckets import HOUR, MINUTE
+from stream.buckets import HOUR, MILLIONTHS, MINUTE
 from stream.keys import Keys, PartitionKeys
 from stream.rolling import Size, Window, starts, window_at
 from stream.sketches import Registers
@@ -42,6 +44,32 @@ class Place(NamedTuple):
     @property
     def sketch(self) -> str:
         return f"{'am' if self.kind == 'm' else 'a'}:{self.start}:{self.community}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One minute or hour of a community, by event time."""
+
+    start: datetime
+    comments: int
+    negative: int
+    negativity: float  # summed over the comments, as are `scores`
+    rejected: int
+    labels: dict[str, int]  # comments that carry the emotion
+    scores: dict[str, float]
+
+    @classmethod
+    def of(cls, start: int, fields: Mapping[str, int]) -> Self:
+        """Read a bucket's hash; `start` in epoch seconds."""
+        return cls(
+            datetime.fromtimestamp(start, UTC),
+            fields.get("n", 0),
+            fields.get("neg", 0),
+            fields.get("negativity", 0) / MILLIONTHS,
+            fields.get("rej", 0),
+            {name[2:]: amount for name, amount in fields.items() if name.startswith("l:")},
+            {name[2:]: amount / MILLIONTHS for name, amount in fields.items() if name.startswith("s:")},
+        )
 
 
 class History:

@@ -16,6 +16,7 @@ from stream.buckets import settlement
 from stream.client import Fanpulse
 from stream.errors import ConfigurationError, Unavailable
 from stream.events import dumps
+from stream.jobs import end
 from stream.keys import Keys
 from stream.sink import Sink
 from stream.windows import Publisher
@@ -91,9 +92,7 @@ async def test_two_consumers_of_a_group_share_the_events(fp: Fanpulse):
     consumers = [asyncio.create_task(consume()) for _ in range(2)]
     async with asyncio.timeout(30):
         await until(lambda: len(seen) >= 600)
-    for consumer in consumers:
-        consumer.cancel()
-    await asyncio.gather(*consumers, return_exceptions=True)
+    await end(consumers)
     assert sorted(seen) == sorted({f"0/{n}" for n in range(600)})
 
 
@@ -120,8 +119,7 @@ async def test_only_the_communities_asked_for_are_handed_out_and_the_others_are_
         got = [(await anext(events)).community for _ in range(3)]
         waiting = asyncio.ensure_future(anext(events))
         await until(partial(all_handled, fp, partition=0))
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await end([waiting])
     assert got == ["starlight"] * 3
 
 
