@@ -17,7 +17,7 @@ from redis.asyncio import Redis as RedisClient
 from redis.exceptions import RedisError
 from tritonclient.grpc.aio import InferenceServerClient
 
-from deploy.local import Kafka, Redis, Service, Triton
+from deploy.local import Kafka, Redis, Service, ServiceError, Triton
 from tests.faults.fleet import Fleet
 from tests.faults.liar import Liar, Lie
 from tests.faults.models import Models
@@ -116,7 +116,7 @@ class Nemesis:
         for name, service in {"kafka": self.kafka, "redis": self.redis, "triton": self.triton}.items():
             async with self._turns[name]:
                 if not service.running:
-                    await service.start()
+                    await (revive(self.redis) if service is self.redis else service.start())
 
     async def _bounce(self, fault: Fault, how: signal.Signals) -> None:
         await self.fleet.bounce(self.fleet.pick(fault.luck), how, fault.lasts_s)
@@ -284,6 +284,18 @@ class Nemesis:
     async def _silence(self, service: str, fault: Fault, share: float) -> None:
         with self.wires[service].black_hole(share):
             await asyncio.sleep(fault.lasts_s)
+
+
+async def revive(redis: Redis) -> None:
+    """Start a Redis, empty if it cannot read its own log any more, as its operator would in the end.
+
+    Valkey leaves such a log when the disk fills soon after the log was rewritten.
+    """
+    try:
+        await redis.start()
+    except ServiceError:
+        shutil.rmtree(redis.folder / "appendonlydir")
+        await redis.start()
 
 
 async def _rewritten(client: RedisClient) -> None:
