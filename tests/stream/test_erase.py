@@ -1,4 +1,9 @@
+from pathlib import Path
+
+import pytest
 from faust.types import TP
+from redis.asyncio import Redis as Client
+from redis.exceptions import NoPermissionError
 
 from deploy.local import Redis
 from stream.buckets import settlement
@@ -29,3 +34,20 @@ async def test_all_events_of_the_author_go_and_nobody_elses(redis_server: Redis)
             assert left.count(STAYS.encode()) == 2_500 - 834
             assert GONE.encode() not in left
             assert await sink.fence(TP("comments", partition)) == 2_500
+
+
+async def test_the_operators_rights_in_the_shipped_acl_are_enough(redis_server: Redis):
+    acl = (Path(__file__).parents[2] / "deploy/redis.acl").read_text().splitlines()
+    _, name, *rights = next(line for line in acl if line.startswith("user fanpulse-operator")).split()
+    async with redis_server.connect() as redis:
+        sink = Sink(redis, Keys(), events_kept=100, minutes_kept_s=10_800, hours_kept_s=864_000)
+        await sink.open(TP("comments", 0), 0)
+        one = event(0, scores(), author="ada")
+        await sink.settle(TP("comments", 0), settlement(0, 1, [(one, dumps(one))]))
+        await redis.execute_command("ACL", "SETUSER", name, "reset", ">pass", *rights)
+        async with Client.from_url(redis_server.url.replace("//", f"//{name}:pass@")) as operator:
+            assert await erase_author(operator, Keys(), "comments", GONE) == 1
+            for forbidden in (operator.flushall(), operator.hset("fp:x", "a", "1"), operator.get("theirs")):
+                with pytest.raises(NoPermissionError):
+                    await forbidden
+        await redis.execute_command("ACL", "DELUSER", name)
