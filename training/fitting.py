@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from training import metrics, ngrams
-from training.batches import Collator, EncodedRows, Visits
+from training.batches import Collator, EncodedRows
 from training.collapse import collapsed
 from training.encoders import use, words  # noqa: F401  AutoModel must know our own encoders
 from training.errors import CheckpointError, RecipeError
@@ -64,7 +64,7 @@ def build(recipe: Recipe, texts: list[str]) -> tuple[Classifier, PreTrainedToken
         )
         encoder = get_peft_model(encoder, adapters)
     model = Classifier(
-        encoder, recipe.trained, embedding=choice.embedding, pooling=choice.pooling, dropout=choice.dropout
+        encoder, recipe.heads, embedding=choice.embedding, pooling=choice.pooling, dropout=choice.dropout
     )
     return model, tokenizer
 
@@ -96,6 +96,7 @@ def arguments(schedule: Schedule, seed: int, folder: Path) -> TrainingArguments:
         restore_callback_states_from_checkpoint=True,
         seed=seed,
         data_seed=seed,
+        train_sampling_strategy="group_by_length",
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
         report_to=[],
@@ -103,30 +104,7 @@ def arguments(schedule: Schedule, seed: int, folder: Path) -> TrainingArguments:
 
 
 class Fitter(Trainer):
-    """Trainer with our own order of train rows, a rate for embedding tables, and dev read in order: grouped by
-    length it would part the predictions from their sources.
-    """
-
-    visits: Mapping[str, float]
-    table_rate: float | None = None
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        rows = train_dataset or self.train_dataset
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return Visits(rows, self.visits, batch, self.args.seed)
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
-        if self.table_rate is not None:
-            tables = {
-                id(part.weight) for part in self.model.modules() if isinstance(part, torch.nn.Embedding)
-            }
-            for group in list(optimizer.param_groups):
-                moved = [weight for weight in group["params"] if id(weight) in tables]
-                group["params"] = [weight for weight in group["params"] if id(weight) not in tables]
-                if moved:
-                    optimizer.add_param_group({**group, "params": moved, "lr": self.table_rate})
-        return optimizer
+    """Trainer with dev read in order: grouped by length it would part the predictions from their sources."""
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int]:
         return SequentialSampler(eval_dataset)
@@ -210,7 +188,7 @@ def fit(
         log.unlink(missing_ok=True)
     model, tokenizer = build(recipe, splits["train"].texts)
     model.loss, model.choice = loss, recipe.train.choice
-    for name, task in recipe.trained.items():
+    for name, task in recipe.heads.items():
         weights = torch.from_numpy(label_weights(splits["train"].targets[name], task.kind))
         getattr(model, f"weights_{name}").copy_(weights)
     stopping = [] if recipe.train.patience is None else [EarlyStoppingCallback(recipe.train.patience)]
@@ -224,11 +202,8 @@ def fit(
         compute_metrics=dev_metrics(recipe, splits["dev"]),
         callbacks=[MetricsFile(log), *stopping, *callbacks],
     )
-    trainer.label_names = list(recipe.trained)
-    trainer.table_rate = recipe.train.table_rate
-    trainer.visits = {source.name: source.visits for source in recipe.source}
+    trainer.label_names = list(recipe.heads)
     trainer.train(resume_from_checkpoint=last)
     if recipe.encoder.lora is not None:
         model.encoder = model.encoder.merge_and_unload()
-    model.keep(recipe.heads)
     return trainer

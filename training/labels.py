@@ -18,15 +18,6 @@ class Task:
         return self.labels.index(label)
 
 
-# The commonest bracketed emoticons of Weibo that tell a mood: what `mask_emoticons` hides, an auxiliary task guesses
-# (distant supervision after Felbo et al., "Using millions of emoji occurrences ...", 2017).
-EMOTICONS = (
-    "泪", "哈哈", "嘻嘻", "抓狂", "鼓掌", "爱你", "衰", "怒", "晕", "偷笑", "可爱", "太开心", "心", "汗", "赞", "给力",
-    "good", "威武", "馋嘴", "吃惊", "围观", "失望", "亲亲", "悲伤", "花心", "酷", "抱抱", "挖鼻屎", "伤心", "怒骂", "可怜",
-    "呵呵", "哼", "蜡烛", "思考", "害羞", "耶", "委屈", "生病", "笑哈哈", "鄙视", "黑线", "疑问", "太阳", "做鬼脸", "阴险",
-    "睡觉", "吐",
-)  # fmt: skip
-
 NEGATIVE = ("anger", "anxiety", "hate", "sorrow")
 
 # A recipe names tasks by these keys; `emotion-en` serves as `emotion` too, from a model of its own.
@@ -45,7 +36,6 @@ TASKS: Mapping[str, Task] = {
     ),
     "sentiment": Task("sentiment", "multiclass", ("negative", "positive"), ("negative",)),
     "lovelorn": Task("lovelorn", "multiclass", ("ordinary", "lovelorn")),
-    "emoticon": Task("emoticon", "multiclass", EMOTICONS),
 }
 
 # Raw label -> target label. A set says nothing about the target labels that none of its own map to.

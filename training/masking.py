@@ -14,11 +14,6 @@ def without_emoticons(text: str) -> str:
     return SPACES.sub(" ", EMOTICON.sub(" ", text)).strip()
 
 
-def emoticons(text: str) -> set[str]:
-    """The names that `without_emoticons` takes out."""
-    return {found[1:-1] for found in EMOTICON.findall(text)}
-
-
 def without_words(texts: Iterable[str], words: Iterable[str], *, share: float, seed: int) -> list[str]:
     """Replaces every occurrence of `words` by one mask character in `share` of the texts, chosen by
     `seed`.

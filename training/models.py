@@ -4,7 +4,7 @@ The encoder is any `transformers` model called as `encoder(input_ids, attention_
 nothing of tokenizers, files or metrics.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -40,26 +40,10 @@ class Classifier(nn.Module):
         self.heads = nn.ModuleDict(
             {name: nn.Linear(embedding + self.skip, len(task.labels)) for name, task in heads.items()}
         )
-        self._pass_skipped_on()
         self.loss: LossKind = "plain"
         self.choice = 0.0
         for name, task in heads.items():  # not part of a checkpoint: they belong to the data
             self.register_buffer(f"weights_{name}", torch.ones(len(task.labels)), persistent=False)
-
-    def _pass_skipped_on(self) -> None:
-        """Each head starts by adding its own columns of what skips the embedding; further heads get none."""
-        start = 0
-        for name, task in self.tasks.items():
-            weight, labels = self.heads[name].weight.data[:, self.project.out_features :], len(task.labels)
-            weight.zero_()
-            if start + labels <= self.skip:
-                weight[:, start : start + labels] = torch.eye(labels)
-            start += labels
-
-    def keep(self, names: Iterable[str]) -> None:
-        """Drops the heads of all other tasks."""
-        self.tasks = {name: self.tasks[name] for name in names}
-        self.heads = nn.ModuleDict({name: self.heads[name] for name in names})
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """The vector [B,D] before it is scaled to unit length, and what skips it; heads read both."""
@@ -79,8 +63,8 @@ class Classifier(nn.Module):
         return (hidden * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **targets: Tensor) -> dict[str, Any]:
-        """With targets per task (float [B, labels], NaN unknown) there is also a `loss`: each row's losses of the
-        tasks it knows, summed, and the mean over the batch.
+        """With targets per task (float [B, labels], NaN unknown) there is also a `loss`, the sum over
+        tasks.
         """
         vector, skipped = self.embed(input_ids, attention_mask)
         read = torch.cat([self.dropout(vector), skipped], dim=-1)
@@ -88,8 +72,7 @@ class Classifier(nn.Module):
         output: dict[str, Any] = {"logits": logits, "embedding": functional.normalize(vector, dim=-1)}
         if targets:
             losses = [
-                (~targets[name].isnan()).any(dim=1).float().mean()
-                * task_loss(
+                task_loss(
                     logits[name].float(),
                     targets[name],
                     task,

@@ -15,7 +15,7 @@ from training import readers, report, rows, weak
 from training.errors import DataError
 from training.files import replacing_folder, write_json, write_text
 from training.labels import TASKS, Task
-from training.masking import emoticons, without_emoticons, without_words
+from training.masking import without_emoticons, without_words
 from training.recipe import Recipe, Source
 from training.rows import Rows
 
@@ -32,26 +32,14 @@ def read_source(source: Source, file: str, data: Path, seed: int) -> Rows:
         records = weak.lovelorn(path, how.files, how.words, how.sad, how.happy, seed)
     else:
         records = readers.reader(source.format, path)(path, source.columns)
-    hidden: dict[str, set[str]] = {}
     if source.mask_emoticons:
-        records = (_mask(record, hidden) for record in records)
+        records = (record._replace(text=without_emoticons(record.text)) for record in records)
     found = readers.to_rows(records, path, source.name, source.task, TASKS[source.task], source.mapping)
-    if source.mask_emoticons:
-        task = TASKS["emoticon"]
-        told = [set(task.labels) & hidden[text] for text in found.texts]
-        targets = [rows.target(task, names, task.labels if names else ()) for names in told]
-        found = Rows(found.texts, found.sources, {**found.targets, "emoticon": np.stack(targets)})
     if source.mask_words:
         found = found.with_texts(
             without_words(found.texts, source.mask_words, share=source.mask_share, seed=seed)
         )
     return found
-
-
-def _mask(record: readers.Record, hidden: dict[str, set[str]]) -> readers.Record:
-    text = without_emoticons(record.text)
-    hidden.setdefault(text, emoticons(record.text))
-    return record._replace(text=text)
 
 
 def split_source(source: Source, data: Path, seed: int) -> dict[str, Rows]:
@@ -101,7 +89,7 @@ def fingerprints(recipe: Recipe, data: Path) -> dict[str, str]:
 
 
 def assemble(recipe: Recipe, data: Path) -> dict[str, Rows]:
-    heads: Mapping[str, Task] = recipe.trained
+    heads: Mapping[str, Task] = recipe.heads
     parts = [split_source(source, data, recipe.seed) for source in recipe.source]
     return {split: rows.concat([part[split] for part in parts if split in part], heads) for split in SPLITS}
 
@@ -128,7 +116,7 @@ def prepare(recipe: Recipe, data: Path, run: Path) -> Splits:
 
 def asked(recipe: Recipe) -> dict[str, Any]:
     """The part of a recipe that decides its rows."""
-    return recipe.model_dump(mode="json", include={"seed", "tasks", "auxiliary", "source"})
+    return recipe.model_dump(mode="json", include={"seed", "tasks", "source"})
 
 
 def fits(recipe: Recipe, run: Path) -> bool:
@@ -138,4 +126,4 @@ def fits(recipe: Recipe, run: Path) -> bool:
 
 
 def prepared(recipe: Recipe, run: Path) -> Splits:
-    return {split: rows.read(run / "data" / f"{split}.parquet", recipe.trained) for split in SPLITS}
+    return {split: rows.read(run / "data" / f"{split}.parquet", recipe.heads) for split in SPLITS}

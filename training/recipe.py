@@ -46,9 +46,6 @@ class Source(Section):
     mask_emoticons: bool = False
     mask_words: tuple[str, ...] = ()  # key words that gave the weak label ...
     mask_share: float = 0.5  # ... hidden in this share of the texts
-    visits: float = Field(
-        1.0, ge=0
-    )  # how often an epoch sees a train row; below 1 each epoch sees another part
     most: int | None = None  # train rows kept, drawn with the seed: for a quick model, or a set too large
     leaks: Literal["stop", "drop", "allow"] = "stop"  # train rows that nearly repeat a held-out text
 
@@ -96,7 +93,6 @@ class Schedule(Section):
     batch: int = 64
     accumulation: int = 1
     rate: float = 2e-5
-    table_rate: float | None = None  # of embedding tables, whose rows move seldom; none: as the rest
     warmup: float = 0.1  # share of all steps
     decay: float = 0.01
     loss: tuple[LossKind, ...] = ("plain",)
@@ -124,7 +120,6 @@ class Recipe(Section):
     about: str
     seed: int = 42
     tasks: tuple[str, ...]
-    auxiliary: tuple[str, ...] = ()  # tasks that only help training; their heads are dropped after it
     source: tuple[Source, ...]
     encoder: Encoder
     train: Schedule = Schedule()
@@ -135,14 +130,9 @@ class Recipe(Section):
         """Task by recipe key, in the order of the outputs."""
         return {name: TASKS[name] for name in self.tasks}
 
-    @property
-    def trained(self) -> dict[str, Task]:
-        """The heads and the auxiliary tasks."""
-        return {**self.heads, **{name: TASKS[name] for name in self.auxiliary}}
-
     @model_validator(mode="after")
     def _tasks_exist(self) -> "Recipe":
-        for name in (*self.tasks, *self.auxiliary):
+        for name in self.tasks:
             if name not in TASKS:
                 raise ValueError(f"task {name!r} is none of {', '.join(TASKS)}")
         names = [source.name for source in self.source]

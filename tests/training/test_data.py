@@ -1,20 +1,18 @@
 """Recipes, preparation, leaks: from files to splits."""
 
 import re
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.conftest import WriteCsv, posts
-from training import ngrams, report, rows
 from training import recipe as recipes
-from training.batches import EncodedRows, Visits
+from training import report, rows
 from training.errors import DataError, LeakError, RecipeError
-from training.labels import EMOTICONS, TASKS
+from training.labels import TASKS
 from training.masking import without_emoticons, without_words
 from training.prepare import fits, prepare, prepared
 from training.rows import Rows
@@ -71,50 +69,6 @@ def test_the_published_polarity_recipe_has_the_published_settings() -> None:
 def test_emoticons_in_brackets_are_masked_and_nothing_else() -> None:
     assert without_emoticons("太好了[哈哈][鼓掌] 明天见【泪】") == "太好了 明天见"
     assert without_emoticons("数组 a[0 到 9] 不是") == "数组 a[0 到 9] 不是"
-
-
-def test_hidden_emoticons_are_what_an_auxiliary_task_guesses(tmp_path: Path, write_csv: WriteCsv) -> None:
-    write_csv(
-        "posts.csv",
-        [("到家了[哈哈][不认识]", "1"), ("又迟到[泪][抓狂]", "0"), ("没有表情", "0"), ("下雪[雪]", "1")] * 2,
-    )
-    path = tmp_path / "posts.toml"
-    path.write_text(
-        'name = "posts"\nabout = ""\ntasks = ["sentiment"]\nauxiliary = ["emoticon"]\n[encoder]\nname = "ngrams"\n'
-        '[[source]]\nname = "posts"\ntrain = "posts.csv"\ntask = "sentiment"\nlabels = "polarity"\n'
-        "mask_emoticons = true\n",
-        encoding="utf-8",
-    )
-    train = prepare(recipes.load(str(path)), tmp_path, tmp_path / "run")["train"]
-    told = dict(zip(train.texts, train.targets["emoticon"], strict=True))
-    assert [EMOTICONS[label] for label in np.flatnonzero(told["又迟到"] == 1)] == ["泪", "抓狂"]
-    assert told["到家了"].sum() == 1
-    assert np.isnan(told["没有表情"]).all()
-    assert np.isnan(told["下雪"]).all()
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    counts=st.lists(st.integers(1, 60), min_size=1, max_size=3),
-    visits=st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0]), min_size=3, max_size=3),
-    batch=st.integers(1, 8),
-)
-def test_a_set_is_seen_as_often_as_its_visits_say(counts: list[int], visits: list[float], batch: int) -> None:
-    sources = [str(number) for number, count in enumerate(counts) for _ in range(count)]
-    texts = ["好" * (place % 7 + 1) for place in range(len(sources))]
-    tokenizer = ngrams.character_tokenizer(texts)
-    encoded = EncodedRows(Rows(texts, sources, {}), tokenizer, 16)
-    order = Visits(encoded, dict(zip(map(str, range(len(counts))), visits, strict=False)), batch, seed=3)
-    assume(len(order))
-    seen: Counter[int] = Counter()
-    for epoch in range(4):
-        order.set_epoch(epoch)
-        rows_of_epoch = list(order)
-        assert rows_of_epoch == list(order)
-        assert len(rows_of_epoch) == len(order)
-        seen.update(rows_of_epoch)
-    for place, source in enumerate(sources):
-        assert abs(seen[place] - 4 * visits[int(source)]) <= 2
 
 
 def test_key_words_are_hidden_in_the_share_asked_for_and_alike_for_one_seed() -> None:

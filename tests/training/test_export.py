@@ -53,7 +53,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def models(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repository with versions 1 and 2 of that run."""
     folder = tmp_path_factory.mktemp("models")
-    recipe = recipes.load(str(run / "tiny.toml"), ['export.failures="Knows six feelings only."'])
+    overrides = ['export.failures="Knows six feelings only."', 'export.first="make beginnings"']
+    recipe = recipes.load(str(run / "tiny.toml"), overrides)
     assert export(recipe, run, folder) == folder / "tiny" / "1"
     assert export(recipe, run, folder) == folder / "tiny" / "2"
     return folder / "tiny"
@@ -204,7 +205,7 @@ def test_the_card_tells_metrics_by_label_calibration_licences_failures_and_the_c
         "research use",
         "Knows six feelings only.",
         "of 26 everyday sentences",
-        "python -m training train tiny && python -m training export tiny",
+        "    make beginnings\n    python -m training train tiny && python -m training export tiny",
     ):
         assert part in card
 

@@ -48,21 +48,6 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tiny: Path, tmp_path: Path) 
     assert steps == [json.loads(line)["step"] for line in (tmp_path / "one" / "metrics-plain.jsonl").open()]
 
 
-def test_tables_move_at_their_own_rate(tiny: Path, tmp_path: Path) -> None:
-    recipe = recipes.load(str(tiny), ["train.table_rate=0.0", "train.epochs=1"])
-    splits = prepare(recipe, tmp_path, tmp_path / "run")
-    before, _ = fitting.build(recipe, splits["train"].texts)
-    after = fitting.fit(recipe, splits, tmp_path / "run", "plain").model
-    torch.testing.assert_close(after.encoder.grams.weight, before.encoder.grams.weight, rtol=0, atol=0)
-    assert (after.project.weight - before.project.weight).abs().max() > 0
-
-
-def test_the_head_of_an_auxiliary_task_is_gone_after_training(tiny: Path, tmp_path: Path) -> None:
-    recipe = recipes.load(str(tiny), ['auxiliary=["emoticon"]', "source.moods.mask_emoticons=true"])
-    made = fitted(recipe, tmp_path, tmp_path / "run")
-    assert set(made.model.heads) == set(score(made, ["今天"])) == {"emotion", "sentiment"}
-
-
 def test_a_checkpoint_of_another_recipe_is_refused_and_the_difference_named(
     tiny: Path, tmp_path: Path
 ) -> None:
