@@ -18,7 +18,7 @@ from stream.settings import Settings
 from stream.storyline import COMMUNITIES, Turn, storyline
 
 CALM_S, CALM_PARTS = 3 * 3600.0, 9  # as much as the board shows at first, ever livelier
-CALM_RATES, LIVE_RATE = (0.05, 0.25), 1.0  # comments a second and community
+CALM_RATES, LIVE_RATE = (0.05, 0.25), 2.0  # comments a second and community
 TURN_AFTER_S = 6.0
 TURN_LASTS_S = 1800.0
 ALERTED_WITHIN_S = 100.0  # alerts come when a minute is over, and its first seconds do not show the turn yet
