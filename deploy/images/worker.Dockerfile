@@ -20,7 +20,7 @@ ENV PATH=/opt/build/bin:$PATH UV_NO_CACHE=1 UV_NATIVE_TLS=1 UV_LINK_MODE=copy
 COPY requirements/worker.txt requirements/
 # Debug symbols are tens of MB of the wheels; libraries under *.libs are patched by auditwheel and break when stripped.
 RUN python3 -m venv --without-pip /opt/fanpulse \
- && uv pip install --python /opt/fanpulse --no-build --require-hashes --requirement requirements/worker.txt \
+ && uv pip sync --python /opt/fanpulse --no-build --require-hashes requirements/worker.txt \
  && find /opt/fanpulse -name '*.so' ! -path '*.libs/*' -exec strip --strip-debug {} +
 COPY pyproject.toml README.md LICENSE ./
 COPY stream stream
