@@ -61,7 +61,7 @@ async def test_a_worker_whose_triton_hangs_is_not_live_and_leaves_when_its_patie
         triton,
         tmp_path,
         triton_url=f"grpc://127.0.0.1:{liar.port}",
-        triton_timeout_s=12,
+        triton_timeout_s=4,
         live_within_s=2,
         give_up_after_s=10,
     ) as deployment:
