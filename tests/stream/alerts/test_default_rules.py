@@ -53,7 +53,7 @@ def past(now: float) -> Iterator[dict[str, Any]]:
     yield from steady(BRIGADED, 120, BRIGADED_M, 70)
     brigade = Turn("brigade", BRIGADED, now - BRIGADED_M * MINUTE, DAY_M * MINUTE)
     yield from tell(BRIGADED, BRIGADED_M, 0, 4, brigade)
-    yield from steady(SILENT, 240, SILENT_M, 2000)
+    yield from steady(SILENT, 300, SILENT_M, 2500)  # the three whole hours that it is held against
     yield from tell(CALM, 120, 0, 1)
 
 
