@@ -77,8 +77,9 @@ def language(text: str, default: Lang) -> Lang:
     text = text.replace(URL, "").replace(MENTION, "")
     han = foreign = 0
     if not text.isascii():
-        han = sum(map(len, _HAN.findall(text)))
-        foreign = len(_FOREIGN.findall(text))
+        rest = _HAN.sub("", text)
+        han = len(text) - len(rest)
+        foreign = len(_FOREIGN.findall(rest))
         if not foreign and han * 2 > len(text):  # the usual case, decided without counting words
             return "zh"
     english = len(_WORD.findall(text))

@@ -1,21 +1,24 @@
 """The usual Faust idiom, to compare: noack_take(256), one redis-py pipeline per batch, Faust's commits.
 
-usage: python -m tests.benchmarks.stock BROKER TOPIC GROUP REDIS_URL
+usage: python -m tests.benchmarks.stock BROKER TOPIC GROUP REDIS_URL each|summed
+
+`each` increments the buckets comment by comment, as one writes it; `summed` borrows fanpulse's sums over the batch.
 """
 
 import sys
 import tempfile
 import time
+from typing import Any
 
 import faust
 from redis.asyncio import Redis
 
-from stream.buckets import settlement
+from stream.buckets import MILLIONTHS, settlement
 from stream.comments import Rejected, decode
-from stream.events import dumps, enrich
+from stream.events import Event, dumps, enrich
 from tests.benchmarks.instant import MODEL, SCORES
 
-broker, topic_name, group, redis_url = sys.argv[1:5]
+broker, topic_name, group, redis_url, increments = sys.argv[1:6]
 sys.argv[1:] = ["worker", "-l", "warn", "--without-web"]
 
 app = faust.App(
@@ -31,6 +34,33 @@ app = faust.App(
 )
 topic = app.topic(topic_name, value_serializer="raw", key_serializer="raw")
 redis = Redis.from_url(redis_url, protocol=3)
+
+
+def add_each(pipe: Any, enriched: list[tuple[Event, bytes]]) -> None:
+    for event, _ in enriched:
+        second = int(event["created_at"].timestamp())
+        for bucket in (
+            f"m:{second // 60 * 60}:{event['community']}",
+            f"h:{second // 3600 * 3600}:{event['community']}",
+        ):
+            key = f"stock:{bucket}"
+            pipe.hincrby(key, "n", 1)
+            pipe.hincrby(key, "neg", int(event["negative"]))
+            pipe.hincrby(key, "negativity", round(event["negativity"] * MILLIONTHS))
+            for label in event["labels"]:
+                pipe.hincrby(key, f"l:{label}", 1)
+            for label, score in event["scores"].items():
+                pipe.hincrby(key, f"s:{label}", round(score * MILLIONTHS))
+            pipe.pfadd(f"stock:authors:{bucket}", event["author"])
+
+
+def add_summed(pipe: Any, enriched: list[tuple[Event, bytes]]) -> None:
+    effects = settlement(0, 1, enriched)
+    for suffix, fields in effects.increments.items():
+        for name, amount in fields.items():
+            pipe.hincrby(f"stock:{suffix}", name, amount)
+    for suffix, authors in effects.authors.items():
+        pipe.pfadd(f"stock:authors:{suffix}", *authors)
 
 
 @app.agent(topic)
@@ -50,17 +80,13 @@ async def score_comments(comments):  # type: ignore[no-untyped-def]
             source = (message.topic, message.partition, message.offset)
             one = enrich(comment, SCORES, MODEL, source, scored_at=datetime.now(UTC), pseudonym_key=b"k" * 16)
             enriched.append((one, dumps(one)))
-        for offset, content in (effects := settlement(0, 1, enriched)).events:
-            pipe.xadd(f"stock:{offset % 4}:events", {"event": content}, maxlen=100_000)
-        for suffix, fields in effects.increments.items():
-            for name, amount in fields.items():
-                pipe.hincrby(f"stock:{suffix}", name, amount)
-        for suffix, authors in effects.authors.items():
-            pipe.pfadd(f"stock:authors:{suffix}", *authors)
+        for event, content in enriched:
+            pipe.xadd(f"stock:{event['source']['offset'] % 4}:events", {"event": content}, maxlen=100_000)
+        (add_summed if increments == "summed" else add_each)(pipe, enriched)
         pipe.incrby("stock:done", len(events))
         await pipe.execute()
-        for event in events:
-            event.ack()
+        for one in events:
+            one.ack()
 
 
 if __name__ == "__main__":
