@@ -164,8 +164,9 @@ async def _latency(seconds: float, share: float) -> None:
             saturated = await rate(lambda: _sum(bench, full), len(values))
         paced, port = await bench.topic([]), free_port()
         async with process("stream", "worker", env=bench.environment(paced, web_port=port)):
+            await _is_ready(port)
             await bench.send_at(paced, values, saturated * share, seconds)
-            text = await _scrape(port)
+            text = await _scrape(port, "/metrics")
     table = Table(
         "stage", "p50 ms", "p95 ms", "p99 ms", title=f"latency at {saturated * share:,.0f} comments/s"
     )
@@ -180,9 +181,26 @@ async def _latency(seconds: float, share: float) -> None:
     console.print(table)
 
 
-async def _scrape(port: int) -> str:
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+async def _scrape(port: int, path: str) -> str:
+    async with (
+        aiohttp.ClientSession(raise_for_status=True) as session,
+        session.get(f"http://127.0.0.1:{port}{path}") as answer,
+    ):
         return await answer.text()
+
+
+async def _is_ready(port: int) -> None:
+    """Wait until the worker has its partitions: what was sent before would count its start as latency."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            await _scrape(port, "/ready")
+        except aiohttp.ClientError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 @app.command()
