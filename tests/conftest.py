@@ -1,6 +1,5 @@
 """Real Kafka, Redis and Triton for the whole session, each started when the first test asks for it."""
 
-import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from deploy.local import Kafka, Redis, Triton
 from deploy.local.triton import REPOSITORY
 from tests import tiny_model
+from tests.required import require
 
 
 @pytest.fixture(scope="session")
@@ -28,13 +28,9 @@ async def valkey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Redi
 @pytest.fixture(scope="session")
 async def redis7(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Redis]:
     """Debian's redis-server."""
-    executable = shutil.which("redis-server")
-    if executable is None:
-        reason = "no redis-server on PATH (Debian: apt-get install redis-server)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    async with Redis(tmp_path_factory.mktemp("redis7"), executable=Path(executable)) as server:
+    require("redis-server")
+    executable = Path(shutil.which("redis-server") or "")
+    async with Redis(tmp_path_factory.mktemp("redis7"), executable=executable) as server:
         yield server
 
 

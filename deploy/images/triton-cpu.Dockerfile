@@ -16,7 +16,7 @@ WORKDIR /src
 COPY requirements/build.txt requirements/
 RUN python3 -m venv /opt/build \
  && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement requirements/build.txt
-ENV PATH=/opt/build/bin:$PATH UV_NO_CACHE=1 UV_NATIVE_TLS=1 UV_LINK_MODE=copy
+ENV PATH=/opt/build/bin:$PATH UV_NO_CACHE=1 UV_SYSTEM_CERTS=1 UV_LINK_MODE=copy
 COPY requirements/triton.txt requirements/
 # Debug symbols are tens of MB of the wheels; libraries under *.libs are patched by auditwheel and break when stripped.
 RUN python3 -m venv --without-pip /opt/triton \

@@ -8,6 +8,7 @@ usage: python -m tests.benchmarks.stock BROKER TOPIC GROUP REDIS_URL each|summed
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import faust
@@ -66,8 +67,6 @@ def add_summed(pipe: Any, enriched: list[tuple[Event, bytes]]) -> None:
 @app.agent(topic)
 async def score_comments(comments):  # type: ignore[no-untyped-def]
     """Comments → scores → one pipeline of the same writes that a settle makes."""
-    from datetime import UTC, datetime
-
     async for events in comments.noack_take(256, within=0.1):
         pipe = redis.pipeline(transaction=False)
         enriched = []

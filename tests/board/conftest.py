@@ -1,6 +1,5 @@
 """A story in Redis, the board that shows it, and a real Chromium that looks at it."""
 
-import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +14,7 @@ from stream.board.server import Board
 from stream.settings import Settings
 from stream.storyline import COMMUNITIES
 from tests.board.told import Told
+from tests.required import require
 
 PATIENCE_MS = 30_000
 CHROMIUM_FLAGS = [
@@ -65,14 +65,11 @@ async def serve(redis_server: Redis) -> AsyncIterator[Serve]:
 
 @pytest.fixture(scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        reason = "no chromium on PATH (Debian: apt-get install chromium)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require("chromium")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS
+        )
         yield browser
         await browser.close()
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.required import require
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "fanpulse"
 EXAMPLES = ROOT / "deploy" / "helm" / "examples"
@@ -32,11 +34,7 @@ def built(program: str, module: str) -> Path:
     found = shutil.which(program, path=f"{os.environ['PATH']}:{TOOLS}")
     if found:
         return Path(found)
-    if shutil.which("go") is None:
-        reason = f"neither {program} nor go (to build it) is on PATH"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require("go")
     subprocess.run(["go", "install", module], env={**os.environ, "GOBIN": str(TOOLS)}, check=True)
     (TOOLS / module.partition("@")[0].rpartition("/")[2]).rename(TOOLS / program)
     return TOOLS / program

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = ROOT / "deploy" / "images"
 BASE = "docker.io/library/debian:bookworm-slim"
@@ -93,12 +91,3 @@ def installed_bytes(root: Path) -> int:
         for stat in (os.lstat(os.path.join(folder, name)) for name in names)
     }
     return sum(sizes.values())
-
-
-def require(*tools: str) -> None:
-    """Skip, or fail in CI, where a tool is missing."""
-    if missing := [tool for tool in tools if shutil.which(tool) is None]:
-        reason = f"not on PATH: {', '.join(missing)}: install Debian's packages of that name"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)

@@ -16,7 +16,8 @@ import tenacity
 
 from deploy.local import Kafka, Redis, Triton
 from deploy.local.ports import free_port
-from tests.deploy.images import DOCKERFILES, ROOT, Buildah, installed_bytes, require
+from tests.deploy.images import DOCKERFILES, ROOT, Buildah, installed_bytes
+from tests.required import require
 from tests.stream.deployment import comment, deployed
 
 LIMIT_BYTES = 300_000_000
@@ -176,7 +177,7 @@ async def _loaded_models(port: int) -> set[str]:
 
 def test_the_gpu_image_finds_wheels_for_its_python_in_the_lock(tmp_path: Path) -> None:
     lock = ROOT / "requirements/triton-gpu.txt"
-    environment = {**os.environ, "UV_NATIVE_TLS": "1"}
+    environment = {**os.environ, "UV_SYSTEM_CERTS": "1"}
     wanted = [
         "--python-version=3.12",
         "--python-platform=x86_64-manylinux_2_39",

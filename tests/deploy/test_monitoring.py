@@ -22,8 +22,8 @@ from stream.scorer import Scorer
 from stream.settings import Settings
 from tests import tiny_model
 from tests.deploy.conftest import ROOT
-from tests.deploy.images import require
 from tests.deploy.prometheus import RULES, Prometheus
+from tests.required import require
 from tests.stream.deployment import Deployment, comment, deployed, until
 
 GROUPS = yaml.safe_load(RULES.read_text())["groups"]
