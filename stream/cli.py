@@ -1,8 +1,6 @@
 """The command line: `fanpulse …`. Each command reads the settings and does one thing."""
 
 import asyncio
-import logging
-import sys
 from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from typing import Annotated, Any, NoReturn
@@ -11,6 +9,7 @@ import typer
 
 from stream import settings as settings_module
 from stream.errors import ConfigurationError, FanpulseError
+from stream.logs import log_to_stderr
 from stream.settings import Settings
 
 app = typer.Typer(
@@ -74,15 +73,6 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 def fail(error: Exception, code: int) -> NoReturn:
     typer.secho(f"fanpulse: {error}", err=True, fg=typer.colors.RED)
     raise typer.Exit(code)
-
-
-def log_to_stderr(settings: Settings) -> None:
-    """One line a message; libraries speak up from WARNING on."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    logging.getLogger("stream").setLevel(settings.log_level)
-    logging.getLogger("stream.batches").setLevel(logging.WARNING)  # Faust's services log under its name
 
 
 def application() -> typer.Typer:

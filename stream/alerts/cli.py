@@ -22,8 +22,9 @@ RulesFile = Annotated[
 def run_service(rules: RulesFile = DEFAULT_RULES) -> None:
     """Judge every minute and send alerts, until SIGTERM. Start as many replicas as you like: one leads."""
     from stream.alerts.service import Service
-    from stream.cli import load_settings, log_to_stderr, run
+    from stream.cli import load_settings, run
     from stream.client import Fanpulse
+    from stream.logs import log_to_stderr
 
     settings = load_settings()
     log_to_stderr(settings)

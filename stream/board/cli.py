@@ -15,7 +15,8 @@ def board(
 ) -> None:
     """Show the communities live on a web page: what is unusual now, why, and what people say."""
     from stream.board.server import Board
-    from stream.cli import load_settings, log_to_stderr, run
+    from stream.cli import load_settings, run
+    from stream.logs import log_to_stderr
 
     given = {"board_host": host, "board_port": port}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})

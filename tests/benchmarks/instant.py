@@ -6,8 +6,9 @@ usage: python -m tests.benchmarks.instant      (FANPULSE_ variables as for the w
 from collections.abc import Sequence
 
 from stream.app import run_worker
-from stream.cli import load_settings, log_to_stderr
+from stream.cli import load_settings
 from stream.comments import Rejected
+from stream.logs import log_to_stderr
 from stream.model import Model, Task
 from stream.scorer import Scorer, Scores
 

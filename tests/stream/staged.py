@@ -14,8 +14,9 @@ from faust.types import TP, ConsumerMessage
 
 from stream.app import run_worker
 from stream.batches import BatchConsumer, BatchTransport
-from stream.cli import load_settings, log_to_stderr
+from stream.cli import load_settings
 from stream.comments import Rejected
+from stream.logs import log_to_stderr
 from stream.model import Model
 from stream.scorer import Scores
 from tests.benchmarks.instant import InstantScorer
