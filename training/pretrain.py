@@ -69,6 +69,10 @@ def build(recipe: Pretraining, texts: list[str]) -> tuple[MaskedModel, PreTraine
             encoder = AutoModel.from_config(AutoConfig.for_model(choice.name, **config))
     except (OSError, ValueError) as error:
         raise RecipeError(f"encoder {choice.name} cannot be loaded: {error}") from error
+    if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
+        raise RecipeError(
+            f"encoder {choice.name} has no embedding for some of its tokenizer's {len(tokenizer)} tokens"
+        )
     if tokenizer.mask_token is None:  # what a model has never learnt and what it must guess look alike
         tokenizer.mask_token = tokenizer.unk_token
     example = torch.tensor([[0]])
@@ -78,11 +82,13 @@ def build(recipe: Pretraining, texts: list[str]) -> tuple[MaskedModel, PreTraine
 
 
 def pretrain(recipe: Pretraining, data: Path, run: Path, *, resume: bool = False) -> Path:
-    """Gathers posts where the run folder has others or none, fits, and writes and returns `run/encoder`.
+    """Gathers posts where the run folder has others or none, fits, and writes and returns `run/encoder`: the
+    weights that guess best on the dev posts.
 
     Raises CheckpointError on a resume from another recipe's checkpoints.
     """
-    posts = gathered(recipe, run) or gather(recipe, data, run)
+    with PartialState().main_process_first():
+        posts = gathered(recipe, run) or gather(recipe, data, run)
     folder, log = run / "checkpoints", run / "metrics.jsonl"
     last = start(folder, recipe, resume=resume)
     if last is None and PartialState().is_main_process:

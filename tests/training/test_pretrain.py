@@ -17,7 +17,7 @@ from training import __main__ as cli
 from training import fitting, hiding, ngrams, prepare, pretrain, report, unlabelled
 from training import recipe as recipes
 from training.encoders.use import UseEncoder
-from training.errors import CheckpointError, DataError
+from training.errors import CheckpointError, DataError, RecipeError
 from training.masking import without_emoticons
 from training.train import train
 
@@ -164,6 +164,17 @@ def test_checkpoints_of_another_pretraining_are_refused(untold: Path, tmp_path: 
     other = recipes.load_pretraining(str(untold), ["hidden=0.4"])
     with pytest.raises(CheckpointError, match="hidden differ"):
         pretrain.pretrain(other, tmp_path, tmp_path / "run", resume=True)
+
+
+def test_a_tokenizer_that_the_encoder_has_too_few_embeddings_for_is_refused(
+    untold: Path, tiny_bert: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    tokenizer.save_pretrained(tmp_path / "larger")
+    choice = {"name": str(tiny_bert), "tokenizer": str(tmp_path / "larger")}
+    recipe = recipes.load_pretraining(str(untold))
+    recipe = recipe.model_copy(update={"encoder": recipes.Start(**choice)})
+    with pytest.raises(RecipeError, match="no embedding"):
+        pretrain.build(recipe, [])
 
 
 def test_a_missing_file_and_one_without_texts_are_named(untold: Path, tmp_path: Path) -> None:
