@@ -1,4 +1,4 @@
-"""python -m training prepare | train | evaluate | export: rows become a Triton model folder."""
+"""python -m training pretrain | prepare | train | evaluate | export: rows become a Triton model folder."""
 
 import errno
 import json
@@ -21,6 +21,7 @@ Name = Annotated[str, typer.Argument(metavar="RECIPE", help="a name in training/
 Data = Annotated[Path, typer.Option(help="folder of the data sets")]
 Run = Annotated[Path | None, typer.Option(help="run folder [default: runs/RECIPE]")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="override a value, as in train.epochs=2")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on from the last whole checkpoint")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="show what would happen, and do nothing")]
 DATA = Path("../shared/data")
 
@@ -64,12 +65,35 @@ def prepare(
 
 
 @app.command()
+def pretrain(
+    name: Name,
+    data: Data = DATA,
+    run: Run = None,
+    set_: Set = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Fit an encoder to posts without labels; `train` starts from the folder it writes."""
+    recipe = recipes.load_pretraining(name, set_)
+    folder = run or Path("runs") / recipe.name
+    if dry_run:
+        screen.print_json(recipe.model_dump_json(exclude_defaults=True))
+        for file in recipe.texts:
+            screen.print(f"{data / file}: {'there' if (data / file).exists() else '[red]missing[/red]'}")
+        return screen.print(f"would write {folder}/data, {folder}/checkpoints and {folder}/encoder")
+
+    from training.pretrain import pretrain as verb
+
+    return screen.print(f"wrote {verb(recipe, data, folder, resume=resume)}")
+
+
+@app.command()
 def train(
     name: Name,
     data: Data = DATA,
     run: Run = None,
     set_: Set = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on from the last whole checkpoint")] = False,
+    resume: Resume = False,
     dry_run: DryRun = False,
 ) -> None:
     """Fit a model on the prepared rows, preparing them first where the run folder has others or none."""

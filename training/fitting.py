@@ -35,7 +35,7 @@ from training.files import write_json
 from training.losses import label_weights
 from training.models import Classifier
 from training.prepare import Splits
-from training.recipe import LossKind, Recipe, Schedule
+from training.recipe import LossKind, Pretraining, Recipe, Schedule
 from training.rows import Rows
 
 
@@ -75,6 +75,7 @@ def arguments(schedule: Schedule, seed: int, folder: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=schedule.epochs,
+        max_steps=schedule.steps or -1,
         per_device_train_batch_size=schedule.batch,
         per_device_eval_batch_size=schedule.batch * 2,
         gradient_accumulation_steps=schedule.accumulation,
@@ -99,6 +100,7 @@ def arguments(schedule: Schedule, seed: int, folder: Path) -> TrainingArguments:
         train_sampling_strategy="group_by_length",
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
+        ddp_find_unused_parameters=True,
         report_to=[],
     )
 
@@ -147,7 +149,7 @@ def dev_metrics(recipe: Recipe, dev: Rows) -> Callable[[EvalPrediction], dict[st
     return compute
 
 
-def start(folder: Path, recipe: Recipe, *, resume: bool) -> str | None:
+def start(folder: Path, recipe: Recipe | Pretraining, *, resume: bool) -> str | None:
     """The checkpoint to go on from, or none; a fresh start removes what an earlier run left.
 
     Raises CheckpointError where the checkpoints are another recipe's.

@@ -4,7 +4,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,6 +18,9 @@ LossKind = Literal["plain", "balanced", "focal"]
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Kind = TypeVar("Kind", bound=Section)
 
 
 class Weak(Section):
@@ -90,6 +93,7 @@ class Schedule(Section):
     """`loss` with several kinds trains each and keeps the one that is best on dev."""
 
     epochs: float = 3
+    steps: int | None = None  # instead of epochs
     batch: int = 64
     accumulation: int = 1
     rate: float = 2e-5
@@ -141,6 +145,31 @@ class Recipe(Section):
         return self
 
 
+class Start(Section):
+    """`name`: a Hugging Face name or local folder; or a model type to build anew from `config`, over the vocabulary
+    of `tokenizer` (again a name or folder) or over characters.
+    """
+
+    name: str
+    config: dict[str, Any] | None = None
+    tokenizer: str | None = None
+    max_tokens: int = Field(128, le=128)
+
+
+class Pretraining(Section):
+    """What `pretrain` makes of posts without labels; `train.best_by` is masked `accuracy` on the dev posts."""
+
+    name: str
+    about: str
+    seed: int = 42
+    texts: tuple[str, ...]  # Parquet files with a column `text`
+    apart: tuple[str, ...] = ()  # recipes whose dev and test rows no post may nearly repeat
+    dev: int = 2000  # posts held out
+    hidden: float = 0.15  # share of tokens hidden
+    encoder: Start
+    train: Schedule = Schedule(best_by="accuracy")
+
+
 def find(name: str) -> Path:
     """A recipe by path, or by name among those that come with the package."""
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
@@ -152,6 +181,14 @@ def find(name: str) -> Path:
 
 def load(name: str, overrides: list[str] | None = None) -> Recipe:
     """Reads a recipe and applies `key.path=value` overrides; values are TOML, bare words are strings."""
+    return _load(name, overrides, Recipe)
+
+
+def load_pretraining(name: str, overrides: list[str] | None = None) -> Pretraining:
+    return _load(name, overrides, Pretraining)
+
+
+def _load(name: str, overrides: list[str] | None, kind: type[Kind]) -> Kind:
     path = find(name)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -163,7 +200,7 @@ def load(name: str, overrides: list[str] | None = None) -> Recipe:
             raise RecipeError(f"--set {override}: write it as key=value, for example train.epochs=2")
         _put(values, key.strip().split("."), _value(value.strip()), override)
     try:
-        return Recipe.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "recipe"

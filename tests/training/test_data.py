@@ -20,7 +20,8 @@ from training.rows import Rows
 
 @pytest.mark.parametrize("path", sorted(recipes.RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_of_the_package_is_valid_and_named_after_its_file(path: Path) -> None:
-    assert recipes.load(path.stem).name == path.stem
+    read = recipes.load_pretraining if path.stem.startswith("pretrain") else recipes.load
+    assert read(path.stem).name == path.stem
 
 
 def test_every_value_can_be_overridden(tiny: Path) -> None:
@@ -175,7 +176,7 @@ def test_the_documentation_names_every_key_and_every_recipe() -> None:
     page = (Path(recipes.__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
     sections = (
         recipes.Recipe, recipes.Source, recipes.Weak, recipes.Encoder, recipes.Lora, recipes.Schedule,
-        recipes.Shipping,
+        recipes.Shipping, recipes.Pretraining, recipes.Start,
     )  # fmt: skip
     keys = {key for section in sections for key in section.model_fields}
     names = keys | {path.stem for path in recipes.RECIPES.glob("*.toml")}

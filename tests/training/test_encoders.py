@@ -18,11 +18,11 @@ POSTS = [
 ]
 
 
-def small_use() -> UseEncoder:
+def small_use(mixes: int = 0) -> UseEncoder:
     torch.manual_seed(1)
     config = UseConfig(
         vocab_size=60, rank=8, embedding_size=12, width=6, orders=(2, 3, 5), pooled_size=10, ngrams=31,
-        ngram_size=4, skip_size=3, skip_ngrams=37,
+        ngram_size=4, skip_size=3, skip_ngrams=37, mixes=mixes, heads=2,
     )  # fmt: skip
     encoder = UseEncoder(config)
     encoder.eval()
@@ -45,7 +45,9 @@ def pooled(encoder: UseEncoder | WordsEncoder, ids: list[list[int]]) -> Tensor:
     return vectors
 
 
-@pytest.mark.parametrize("encoder", [small_use(), small_words()], ids=["use", "words"])
+@pytest.mark.parametrize(
+    "encoder", [small_use(), small_use(mixes=3), small_words()], ids=["use", "deep use", "words"]
+)
 @pytest.mark.parametrize("length", [1, 2, 3, 9])
 def test_a_text_is_read_alike_alone_and_beside_a_longer_one(
     encoder: UseEncoder | WordsEncoder, length: int
@@ -54,7 +56,9 @@ def test_a_text_is_read_alike_alone_and_beside_a_longer_one(
     torch.testing.assert_close(pooled(encoder, [short])[0], pooled(encoder, [short, long])[0])
 
 
-@pytest.mark.parametrize("encoder", [small_use(), small_words()], ids=["use", "words"])
+@pytest.mark.parametrize(
+    "encoder", [small_use(), small_use(mixes=3), small_words()], ids=["use", "deep use", "words"]
+)
 def test_the_order_of_the_words_matters(encoder: UseEncoder | WordsEncoder) -> None:
     there, back = pooled(encoder, [[7, 8, 9, 10], [10, 9, 8, 7]])
     assert (there - back).abs().max() > 1e-3

@@ -148,6 +148,8 @@ def cut(
     rank: int = 384,
     ngrams: int = 24_571,
     skip_size: int = 0,
+    skip_ngrams: int = 131_071,
+    mixes: int = 0,
     orders: str = "2,3,5",
     max_tokens: int = 128,
     most: Annotated[int, typer.Option(help="texts read of each file, from its start")] = 150_000,
@@ -173,6 +175,8 @@ def cut(
         orders=tuple(map(int, orders.split(","))),
         ngrams=ngrams,
         skip_size=skip_size,
+        skip_ngrams=skip_ngrams,
+        mixes=mixes,
     )
     encoder = UseEncoder(config)
     load_use(encoder, embeddings, weights)
@@ -181,6 +185,7 @@ def cut(
         tokenizer_object=unigram_tokenizer(pieces + new, charsmap, max_tokens),
         unk_token="<unk>",
         pad_token="<unk>",
+        mask_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
         model_max_length=max_tokens,

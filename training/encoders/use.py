@@ -12,6 +12,8 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from training.encoders.words import Mix, pools, thin
+
 SPECIALS = 3  # ids below are <unk>, <s> and </s>
 SPREAD = (1, 40_503, 69_069)  # odd multipliers: spread the ids of an n-gram over the buckets
 
@@ -21,8 +23,10 @@ class UseConfig(PretrainedConfig):
 
     `orders`: tokens that each convolution sees, 2, 3 or 5. `ngrams` buckets of `ngram_size` hold pairs and
     triples of tokens. `skip_size`: one number a label of every head, which reach the heads as they are (a
-    linear model over the tokens and `skip_ngrams` buckets of their pairs and triples). `word_dropout`: share
-    of tokens that become <unk> in training.
+    linear model over the tokens and `skip_ngrams` buckets of their pairs and triples). `mixes`: residual
+    convolutions above USE's, each reaching twice as far as the one below; `heads` weighted means of what they
+    see, its mean and its maximum reach the pooled vector. `word_dropout`: share of tokens that become <unk>
+    in training.
     """
 
     model_type = "use"
@@ -39,6 +43,8 @@ class UseConfig(PretrainedConfig):
         ngram_size: int = 32,
         skip_size: int = 0,
         skip_ngrams: int = 131_071,
+        mixes: int = 0,
+        heads: int = 4,
         word_dropout: float = 0.1,
         **rest: Any,
     ) -> None:
@@ -46,7 +52,9 @@ class UseConfig(PretrainedConfig):
         self.width, self.orders, self.pooled_size = width, tuple(orders), pooled_size
         self.ngrams, self.ngram_size, self.word_dropout = ngrams, ngram_size, word_dropout
         self.skip_size, self.skip_ngrams = skip_size, skip_ngrams
-        self.hidden_size = pooled_size + width * len(orders) + ngram_size
+        self.mixes, self.heads = mixes, heads
+        above = width * (heads + 2) if mixes else 0
+        self.hidden_size = pooled_size + width * len(orders) + ngram_size + above
         super().__init__(**{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **rest})
 
 
@@ -66,9 +74,7 @@ class Convolution(nn.Module):
         return narrow
 
     def forward(self, narrow: Tensor, present: Tensor) -> Tensor:
-        device = narrow.device.type
-        if torch.is_autocast_enabled(device):  # the windows are wide: copy them at half the width
-            narrow, present = (part.to(torch.get_autocast_dtype(device)) for part in (narrow, present))
+        narrow, present = thin(narrow, present)
         narrow = narrow * present
         once = (functional.relu(self.first(self._windows(narrow))) + narrow) * present
         return functional.relu(self.second(self._windows(once))) + once
@@ -98,7 +104,15 @@ class UseEncoder(PreTrainedModel):
         if config.skip_size:
             self.linear_tokens = nn.Embedding(config.vocab_size, config.skip_size)
             self.linear_ngrams = nn.Embedding(config.skip_ngrams, config.skip_size)
+        if config.mixes:
+            self.narrow = nn.Linear(whole, config.width)
+            self.narrow_norm = nn.LayerNorm(config.width)
+            self.mixes = nn.ModuleList(Mix(config.width, 2**level) for level in range(config.mixes))
+            self.attention = nn.Linear(config.width, config.heads)
         self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.table
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Embedding):
@@ -108,7 +122,9 @@ class UseEncoder(PreTrainedModel):
             nn.init.zeros_(module.bias)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> BaseModelOutputWithPooling:
-        """int64 [B,T] and its 0/1 mask -> hidden [B,T,whole], pooled [B, hidden_size + skip_size]."""
+        """int64 [B,T] and its 0/1 mask -> hidden [B,T, width, or all that is seen without `mixes`], pooled
+        [B, hidden_size + skip_size].
+        """
         if self.training and self.config.word_dropout:
             drop = torch.rand(input_ids.shape, device=input_ids.device) < self.config.word_dropout
             input_ids = torch.where(drop & (input_ids >= SPECIALS), torch.zeros_like(input_ids), input_ids)
@@ -135,6 +151,11 @@ class UseEncoder(PreTrainedModel):
             self.peak_norm(peak),
             self._sum_ngrams(self.ngrams, input_ids, present) / length.sqrt(),
         ]
+        if self.config.mixes:
+            hidden = self.narrow_norm(self.narrow(hidden))
+            for mix in self.mixes:
+                hidden = mix(hidden, present)
+            parts += pools(hidden, self.attention, present)
         if self.config.skip_size:
             linear = (self.linear_tokens(input_ids) * present).sum(dim=1)
             linear = linear + self._sum_ngrams(self.linear_ngrams, input_ids, present)

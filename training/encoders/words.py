@@ -43,21 +43,40 @@ class WordsConfig(PretrainedConfig):
         super().__init__(**{"pad_token_id": 0, **rest})
 
 
-class Mix(nn.Module):
-    """A residual convolution over three neighbouring tokens; padding counts as zeros."""
+def thin(*parts: Tensor) -> tuple[Tensor, ...]:
+    """Under autocast, its narrower type: windows of tokens are wide, so they are copied at half the width."""
+    device = parts[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return parts
+    return tuple(part.to(torch.get_autocast_dtype(device)) for part in parts)
 
-    def __init__(self, width: int) -> None:
+
+class Mix(nn.Module):
+    """A residual convolution over three tokens `stride` apart; padding counts as zeros."""
+
+    def __init__(self, width: int, stride: int = 1) -> None:
         super().__init__()
+        self.stride = stride
         self.mix = nn.Linear(3 * width, width)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(0.1)
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
         length = tokens.shape[1]
-        padded = functional.pad(tokens * present, (0, 0, 1, 1))
-        windows = torch.cat([padded[:, k : k + length] for k in range(3)], dim=-1)
+        slim, inside = thin(tokens, present)
+        padded = functional.pad(slim * inside, (0, 0, self.stride, self.stride))
+        windows = torch.cat([padded[:, k * self.stride :][:, :length] for k in range(3)], dim=-1)
         mixed: Tensor = self.norm(tokens + self.dropout(functional.gelu(self.mix(windows))))
         return mixed
+
+
+def pools(hidden: Tensor, attention: nn.Linear, present: Tensor) -> list[Tensor]:
+    """Of hidden [B,T,W]: its weighted means [B, heads * W], its mean [B,W] and its maximum [B,W]."""
+    absent = (present - 1) * 1e4
+    weights = (attention(hidden) + absent).softmax(dim=1)
+    means = (weights.transpose(1, 2) @ hidden).flatten(1)
+    mean = (hidden * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
+    return [means, mean, (hidden + absent).amax(dim=1)]
 
 
 class WordsEncoder(PreTrainedModel):
@@ -74,6 +93,9 @@ class WordsEncoder(PreTrainedModel):
         self.attention = nn.Linear(config.width, config.heads)
         self.post_init()
 
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.table
+
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=SPREAD)
@@ -87,14 +109,10 @@ class WordsEncoder(PreTrainedModel):
             hide = torch.rand(input_ids.shape, device=input_ids.device) < self.config.word_dropout
             input_ids = torch.where(hide & (input_ids >= len(SPECIALS)), MASK, input_ids)
         present = attention_mask.unsqueeze(-1).to(self.table.weight.dtype)
-        absent = (present - 1) * 1e4
         hidden = self.norm(self.narrow(self.dropout(self.table(input_ids))))
         for layer in self.layers:
             hidden = layer(hidden, present)
-        weights = (self.attention(hidden) + absent).softmax(dim=1)
-        means = (weights.transpose(1, 2) @ hidden).flatten(1)
-        mean = (hidden * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
-        pooled = torch.cat([means, mean, (hidden + absent).amax(dim=1)], dim=-1)
+        pooled = torch.cat(pools(hidden, self.attention, present), dim=-1)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
 
 
