@@ -22,7 +22,11 @@ REDIS_ERRORS = (RedisError, RedisClusterException, OSError)
 
 
 def connect_redis(settings: Settings) -> RedisClient:
-    """A Redis client, not yet connected. It never retries by itself: callers know what a repeat means."""
+    """A Redis client, not yet connected. Callers retry: they know what a repeat means and how long to wait.
+
+    A cluster's client tries once more at once, for that is when it asks who its masters are now. Its own ten
+    attempts without a pause would load the event loop just when a failover has given everyone more to do.
+    """
     options: dict[str, Any] = {
         "socket_timeout": settings.redis_timeout_s,
         "socket_connect_timeout": settings.redis_timeout_s,
@@ -34,7 +38,7 @@ def connect_redis(settings: Settings) -> RedisClient:
     url = settings.redis_url.get_secret_value()
     if settings.redis_cluster:
         first, others = _nodes(url)
-        return RedisCluster.from_url(first, startup_nodes=others, **options)
+        return RedisCluster.from_url(first, startup_nodes=others, retry=Retry(NoBackoff(), 1), **options)
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
 
 

@@ -1,14 +1,14 @@
 """Buckets and sketches read back from Redis, summed over the partitions. Read-only: no script, no write."""
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from stream import sketches
 from stream.buckets import HOUR, MILLIONTHS, MINUTE
-from stream.keys import Keys, PartitionKeys
+from stream.keys import Keys
 from stream.rolling import Size, Window, starts, window_at
 from stream.sketches import Registers
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from stream.connections import RedisClient
 
 Kind = Literal["m", "h"]
-Homes = Mapping[str, Collection[int]]
-"""Community → the partitions that have seen it."""
 
 # Buckets that windows need: an hour and the one before; 24 hours and the 7 times 24 before.
 KEPT: Mapping[Kind, int] = {"m": 120, "h": 192}
 STEPS: Mapping[Kind, int] = {"m": MINUTE, "h": HOUR}
 _PROBED = 64  # partitions asked for at a time
+_ASKED_AT_ONCE = 1000  # keys in a pipeline: whoever shares the event loop gets his turn in between
+_SCANNED_AT_ONCE = 1000
 
 
 class Place(NamedTuple):
@@ -44,6 +44,10 @@ class Place(NamedTuple):
     @property
     def sketch(self) -> str:
         return f"{'am' if self.kind == 'm' else 'a'}:{self.start}:{self.community}"
+
+
+Homes = Mapping[Place, Collection[int]]
+"""Bucket → the partitions that have one, or may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +100,29 @@ class History:
             found |= there
             first += _PROBED
 
-    async def fields(self, homes: Homes, wanted: Collection[Place]) -> dict[Place, dict[str, int]]:
+    async def homes(self) -> dict[Place, set[int]]:
+        """Every bucket there is. It goes through all of Redis' keys, a part at a time."""
+        found: dict[Place, set[int]] = {}
+        pattern = self._keys.buckets(self._topic)
+        async for key in self._redis.scan_iter(match=pattern, count=_SCANNED_AT_ONCE):
+            partition, suffix = self._keys.parse_bucket(self._topic, key.decode())
+            found.setdefault(Place.parse(suffix), set()).add(partition)
+        return found
+
+    async def fields(self, homes: Homes) -> dict[Place, dict[str, int]]:
         """The buckets' fields, summed over the partitions; buckets that are not there are left out."""
-        pipe = self._redis.pipeline(transaction=False)
-        asked = self._asked(homes, wanted)
-        for place, keys in asked:
-            pipe.hgetall(keys.bucket(place.bucket))
         found: dict[Place, dict[str, int]] = {}
-        for (place, _), answer in zip(asked, await pipe.execute(), strict=True):
+        for place, answer in await self._ask("HGETALL", homes, lambda place: place.bucket):
             for name, amount in answer.items():
                 total = found.setdefault(place, {})
                 known = sys.intern(name.decode())  # the same few names stand in thousands of buckets
                 total[known] = total.get(known, 0) + int(amount)
         return found
 
-    async def authors(self, homes: Homes, wanted: Collection[Place]) -> dict[Place, Registers]:
+    async def authors(self, homes: Homes) -> dict[Place, Registers]:
         """The buckets' author sketches, united over the partitions; those that are not there are left out."""
-        pipe = self._redis.pipeline(transaction=False)
-        asked = self._asked(homes, wanted)
-        for place, keys in asked:
-            pipe.get(keys.bucket(place.sketch))
         found: dict[Place, list[Registers]] = {}
-        for (place, _), answer in zip(asked, await pipe.execute(), strict=True):
+        for place, answer in await self._ask("GET", homes, lambda place: place.sketch):
             if answer is not None:
                 found.setdefault(place, []).append(sketches.registers(answer))
         return {place: sketches.union(of) for place, of in found.items()}
@@ -128,24 +133,30 @@ class History:
         """Start → fields of the minute or hour buckets that begin in [since, until), epoch seconds."""
         step = STEPS[kind]
         first = -int(-since // step) * step
+        partitions = list(await self.fences())
         wanted = [Place(kind, start, community) for start in range(first, int(until), step)]
-        found = await self.fields({community: list(await self.fences())}, wanted)
+        found = await self.fields(dict.fromkeys(wanted, partitions))
         return {place.start: fields for place, fields in found.items()}
 
     async def window(self, community: str, size: Size, at: float) -> Window:
         """The window of `size` at any moment (epoch s) whose buckets are still kept."""
-        homes = {community: list(await self.fences())}
-        minutes, hours = by_start(await self.fields(homes, places(community, at)))
-        authors = await self.authors(homes, current(community, size, at))
+        partitions = list(await self.fences())
+        minutes, hours = by_start(await self.fields(dict.fromkeys(places(community, at), partitions)))
+        authors = await self.authors(dict.fromkeys(current(community, size, at), partitions))
         distinct = sketches.count(sketches.union(authors.values()))
         return window_at(community, size, at, minutes, hours, authors=distinct)
 
-    def _asked(self, homes: Homes, wanted: Collection[Place]) -> list[tuple[Place, PartitionKeys]]:
-        return [
-            (place, self._keys.partition(self._topic, number))
-            for place in wanted
-            for number in homes[place.community]
-        ]
+    async def _ask(
+        self, command: str, homes: Homes, suffix: Callable[[Place], str]
+    ) -> list[tuple[Place, Any]]:
+        asked = [(place, number) for place, numbers in homes.items() for number in numbers]
+        answers: list[Any] = []
+        for first in range(0, len(asked), _ASKED_AT_ONCE):
+            pipe = self._redis.pipeline(transaction=False)
+            for place, number in asked[first : first + _ASKED_AT_ONCE]:
+                pipe.execute_command(command, self._keys.partition(self._topic, number).bucket(suffix(place)))
+            answers += await pipe.execute()
+        return [(place, answer) for (place, _), answer in zip(asked, answers, strict=True)]
 
 
 def current(community: str, size: Size, at: float) -> list[Place]:

@@ -41,6 +41,11 @@ class PartitionKeys:
         return self.root + suffix
 
 
+def literal(text: str) -> str:
+    """`text` for a glob pattern, its wildcards escaped."""
+    return "".join(f"\\{letter}" if letter in "*?[]\\^" else letter for letter in text)
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Keys that belong to no partition, and the way to those that do."""
@@ -53,6 +58,15 @@ class Keys:
     def window(self, community: str) -> str:
         """Hash: window size → the rolling window as JSON."""
         return f"{self.prefix}:window:{community}"
+
+    def buckets(self, topic: str) -> str:
+        """Glob pattern of the minute and hour buckets of all partitions of `topic`."""
+        return f"{literal(self.prefix)}:{{{literal(topic)}:*}}:[mh]:*"
+
+    def parse_bucket(self, topic: str, key: str) -> tuple[int, str]:
+        """Partition and suffix of a key that `buckets` matches."""
+        partition, _, suffix = key.removeprefix(f"{self.prefix}:{{{topic}:").partition("}:")
+        return int(partition), suffix
 
     @property
     def windows(self) -> str:

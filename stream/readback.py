@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.connections import connect_redis, kafka_options
 from stream.events import Event, loads
-from stream.keys import Keys, PartitionKeys
+from stream.keys import Keys, PartitionKeys, literal
 from stream.settings import Settings
 
 _PAGE = 5_000
@@ -71,14 +71,18 @@ class Readback:
     async def buckets(self, partition: int, expected: Iterable[str]) -> dict[str, dict[str, int]]:
         """The fields of every bucket there is, and of those `expected`: empty where they are not there."""
         keys = self._keys(partition)
-        suffixes = set(expected)
+        found = set(expected)
         for letter in "mh":
-            async for key in self._redis.scan_iter(match=f"{_literal(keys.root)}{letter}:*", count=_PAGE):
-                suffixes.add(_text(key).removeprefix(keys.root))
-        held = {}
-        for suffix in suffixes:
-            fields = await self._redis.hgetall(keys.bucket(suffix))
-            held[suffix] = {_text(name): int(amount) for name, amount in fields.items()}
+            async for key in self._redis.scan_iter(match=f"{literal(keys.root)}{letter}:*", count=_PAGE):
+                found.add(_text(key).removeprefix(keys.root))
+        held, suffixes = {}, sorted(found)
+        for first in range(0, len(suffixes), _PAGE):
+            some = suffixes[first : first + _PAGE]
+            pipe = self._redis.pipeline(transaction=False)
+            for suffix in some:
+                pipe.hgetall(keys.bucket(suffix))
+            for suffix, fields in zip(some, await pipe.execute(), strict=True):
+                held[suffix] = {_text(name): int(amount) for name, amount in fields.items()}
         return held
 
     def _keys(self, partition: int) -> PartitionKeys:
@@ -93,11 +97,6 @@ class Readback:
             for record in (await self._consumer.getmany(tp, timeout_ms=1000)).get(tp, ()):
                 if record.offset < end:
                     yield record
-
-
-def _literal(pattern: str) -> str:
-    """Escape what Redis' MATCH would take for a wildcard."""
-    return "".join(f"\\{letter}" if letter in "*?[]\\^" else letter for letter in pattern)
 
 
 def _text(value: bytes | str) -> str:

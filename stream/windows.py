@@ -5,7 +5,7 @@ are remembered; only those that a settle has touched since are read again.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class _Community:
 
     def unread(self, touched: set[Place], minute: int) -> set[Place]:
         """The buckets to read: those touched, and those whose time has come since the last windows."""
-        due = {place for place in touched if self._oldest(place.kind, minute) <= place.start <= minute}
+        due = {place for place in touched if _oldest(place.kind, minute) <= place.start <= minute}
         return due.union(places(self.name, minute, after=self.minute))
 
     def uncounted(self, touched: set[Place], minute: int) -> set[Place]:
@@ -80,20 +80,20 @@ class _Community:
         self.published |= windows
         if minute != self.minute:
             self.minute = minute
-            self.minutes = {at: b for at, b in self.minutes.items() if at >= self._oldest("m", minute)}
-            self.hours = {at: b for at, b in self.hours.items() if at >= self._oldest("h", minute)}
+            self.minutes = {at: b for at, b in self.minutes.items() if at >= _oldest("m", minute)}
+            self.hours = {at: b for at, b in self.hours.items() if at >= _oldest("h", minute)}
 
     def has_ended(self) -> bool:
         """Whether only zeros are left to publish, and were."""
         empty = not any(window.comments or window.rejected for window in self.published.values())
         return empty and self.newest <= self.minute
 
-    @staticmethod
-    def _oldest(kind: Kind, minute: int) -> int:
-        return minute - KEPT[kind] * STEPS[kind]
-
     def _buckets(self, kind: Kind) -> dict[int, dict[str, int]]:
         return self.minutes if kind == "m" else self.hours
+
+
+def _oldest(kind: Kind, minute: int) -> int:
+    return minute - KEPT[kind] * STEPS[kind]
 
 
 def _key(size: Size, at: int) -> tuple[Size, int]:
@@ -141,7 +141,7 @@ class Publisher:
     def forget(self) -> None:
         """Begin anew with everything: another publisher may trim changes that this one has not seen."""
         self._known: dict[str, _Community] = {}
-        self._homes: dict[str, set[int]] = {}
+        self._homes: dict[str, dict[Place, set[int]]] = {}  # by community: the partitions of each bucket
         self._touched: dict[str, set[Place]] = {}
         self._fences: dict[int, int] = {}
         self._seen: dict[int, int] = {}  # partition → score of the newest change read
@@ -157,7 +157,10 @@ class Publisher:
             newest: list[tuple[bytes, float]]
             newest = await self._redis.zrange(keys.communities, 0, -1, withscores=True)  # type: ignore[assignment]
             for name, start in newest:
-                self._touch(number, Place("m", int(start), name.decode()), minute)
+                self._touch(Place("m", int(start), name.decode()), minute)
+        if fences.keys() - self._fences.keys():
+            for place, partitions in (await self._history.homes()).items():
+                self._homes.setdefault(place.community, {})[place] = partitions
         pipe = self._redis.pipeline(transaction=False)
         for number in fences:
             keys = self._keys.partition(self._topic, number)
@@ -165,16 +168,17 @@ class Publisher:
             pipe.zrange(keys.changed, since, "+inf", byscore=True, withscores=True)
         for number, changes in zip(fences, await pipe.execute(), strict=True):
             for suffix, fence in changes:
-                self._touch(number, Place.parse(suffix.decode()), minute)
+                place = Place.parse(suffix.decode())
+                self._homes.setdefault(place.community, {}).setdefault(place, set()).add(number)
+                self._touch(place, minute)
                 self._seen[number] = int(fence)
         self._fences = fences
         await self._trim_changes(now)
 
-    def _touch(self, partition: int, place: Place, minute: int) -> None:
+    def _touch(self, place: Place, minute: int) -> None:
         name = place.community
         if not name:  # rejected before their community was known
             return
-        self._homes.setdefault(name, set()).add(partition)
         if name in self._known or place.start > minute - WINDOW_KEPT_S:
             known = self._known.setdefault(name, _Community(name))
             known.newest = max(known.newest, place.start)
@@ -203,6 +207,11 @@ class Publisher:
             pipe.expire(self._keys.window(community.name), WINDOW_KEPT_S)
         await pipe.execute()
         for community, windows in zip(communities, changed, strict=True):
+            if minute != community.minute:
+                homes = self._homes.get(community.name, {})
+                self._homes[community.name] = {
+                    p: homes[p] for p in homes if p.start >= _oldest(p.kind, minute)
+                }
             community.note(windows, minute)
             self._touched.pop(community.name, None)
             if community.has_ended():
@@ -213,9 +222,14 @@ class Publisher:
         """Bring the communities' buckets and authors up to date."""
         touched = {community.name: self._touched.get(community.name, set()) for community in communities}
         wanted = [place for c in communities for place in c.unread(touched[c.name], minute)]
-        for place, fields in (await self._history.fields(self._homes, wanted)).items():
+        for place, fields in (await self._history.fields(self._there(wanted))).items():
             self._known[place.community].remember(place, fields)
         wanted = [place for c in communities for place in c.uncounted(touched[c.name], minute)]
-        authors = await self._history.authors(self._homes, wanted)
+        authors = await self._history.authors(self._there(wanted))
         for community in communities:
             community.count_authors(authors, minute)
+
+    def _there(self, wanted: Iterable[Place]) -> dict[Place, set[int]]:
+        """Those of the buckets that there are, and where: most communities say nothing in most minutes."""
+        homes = ((place, self._homes.get(place.community, {}).get(place)) for place in wanted)
+        return {place: partitions for place, partitions in homes if partitions}

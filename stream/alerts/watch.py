@@ -104,7 +104,9 @@ class Watch:
             first = max(minute - HOURS_BACK * HOUR, read - _CHANGING_HOURS * HOUR) // HOUR * HOUR
             wanted += [Place("h", start, name) for start in range(first, minute + 1, HOUR)]
         with answered():
-            found = await self._history.fields({name: self._known[name].homes for name in names}, wanted)
+            found = await self._history.fields(
+                {place: self._known[place.community].homes for place in wanted}
+            )
         for place, fields in found.items():
             known = self._known[place.community]
             (known.minutes if place.kind == "m" else known.hours)[place.start] = fields

@@ -102,10 +102,12 @@ class Reader:
     async def _buckets(
         self, communities: Sequence[str], kind: Kind, at: range
     ) -> dict[str, dict[int, dict[str, int]]]:
-        homes = {name: [keys.partition for keys in await self._holders(name)] for name in communities}
-        wanted = [Place(kind, start, name) for name in communities for start in at]
+        homes: dict[Place, list[int]] = {}
+        for name in communities:
+            partitions = [keys.partition for keys in await self._holders(name)]
+            homes |= dict.fromkeys((Place(kind, start, name) for start in at), partitions)
         found: dict[str, dict[int, dict[str, int]]] = {name: {} for name in communities}
-        for place, fields in (await self._history.fields(homes, wanted)).items():
+        for place, fields in (await self._history.fields(homes)).items():
             found[place.community][place.start] = fields
         return found
 

@@ -8,9 +8,11 @@ import struct
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import psutil
 
 from deploy.local.service import LEASH
@@ -60,6 +62,20 @@ class Fleet:
         self._seats: list[_Seat] = []
         self.clock = self.folder / "clock"
         self._supervisor: asyncio.Task[None] | None = None
+
+    async def published(self, since: float, within_s: float) -> None:
+        """Return when one has published all windows in a pass begun after `since` (epoch s). Raises TimeoutError."""
+        async with aiohttp.ClientSession() as session, asyncio.timeout(within_s):
+            while True:
+                for address in self.addresses():
+                    with suppress(aiohttp.ClientError):
+                        async with session.get(f"{address}/metrics") as answer:
+                            found = re.search(
+                                r"^fanpulse_windows_published_timestamp_seconds (\S+)", await answer.text(), re.M
+                            )
+                        if found and float(found[1]) > since:
+                            return
+                await asyncio.sleep(_LOOKED_AT_EVERY_S)
 
     async def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -34,15 +34,19 @@ _LOST_AT_LEAST = 100  # offsets, by the failover that loses some
 BringBack = Callable[[], Awaitable[object]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Size:
-    """How much of everything; `rate` in comments a second, `pause_s` between one loss and the next."""
+    """How much of everything; `rate` in comments a second, `comments` in all, of a day.
+
+    `keyed`: a community's comments go to one partition, as is advised, else to all.
+    """
 
     workers: int = 8
     partitions: int = 64
     communities: int = 2000
-    rate: float = 400.0
-    pause_s: float = 30.0
+    comments: int = 300_000
+    rate: float = 600.0
+    keyed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ async def gridded(folder: Path, size: Size, seed: int) -> AsyncIterator[Grid]:
             "triton": triton.url,
         }
         # Many workers on few cores: a short session would expire for want of a core, not of a worker.
-        chosen = {"redis_cluster": True, "kafka_session_timeout_s": 20}
+        chosen = {"redis_cluster": True, "kafka_session_timeout_s": 20, "publish_every_s": 2}
         variables = environment(names, urls, tiny_model.NAME, chosen)
         given = {name.removeprefix("FANPULSE_").lower(): value for name, value in variables.items()}
         settings = Settings.model_validate(given | {"models": json.loads(given["models"])})
@@ -96,7 +100,9 @@ async def gridded(folder: Path, size: Size, seed: int) -> AsyncIterator[Grid]:
         oracle = Oracle(f"127.0.0.1:{triton.port}")
         stack.push_async_callback(oracle.close)
         communities = [f"社区 {number}" for number in range(size.communities)]
-        traffic = Traffic(producer, names.topic, size.partitions, size.rate, seed, communities, DAY_S)
+        traffic = Traffic(
+            producer, names.topic, size.partitions, size.rate, seed, communities, DAY_S, size.keyed
+        )
         fences = [names.root(number) + "fence" for number in range(size.partitions)]
         watch = Watch(redis, consumer, admin, names.topic, names.group, fences)
         verifier = Verifier(redis, inner, oracle, names, PSEUDONYM_KEY.encode())

@@ -58,12 +58,22 @@ async def observe(
     root = names.root(number)
     source = f"{names.topic}:{number}:"
     hashes, sketches = {}, {}
-    async for key in redis.scan_iter(match=f"{_literal(root)}*", count=1000):
-        suffix = key.decode().removeprefix(root)
-        if suffix.startswith(("m:", "h:")):
-            hashes[suffix] = {name.decode(): int(v) for name, v in (await redis.hgetall(key)).items()}
-        elif suffix.startswith(("am:", "a:")):
-            sketches[suffix] = int(await redis.pfcount(key))
+    suffixes = [
+        key.decode().removeprefix(root)
+        async for key in redis.scan_iter(match=f"{_literal(root)}*", count=_READ_AT_ONCE)
+    ]
+    commands = {"m": "HGETALL", "h": "HGETALL", "am": "PFCOUNT", "a": "PFCOUNT"}
+    asked = [suffix for suffix in suffixes if suffix.partition(":")[0] in commands]
+    for first in range(0, len(asked), _READ_AT_ONCE):
+        some = asked[first : first + _READ_AT_ONCE]
+        pipe = redis.pipeline(transaction=False)
+        for suffix in some:
+            pipe.execute_command(commands[suffix.partition(":")[0]], root + suffix)
+        for suffix, answer in zip(some, await pipe.execute(), strict=True):
+            if isinstance(answer, int):
+                sketches[suffix] = answer
+            else:
+                hashes[suffix] = {name.decode(): int(amount) for name, amount in answer.items()}
     return Partition(
         number=number,
         records=records,

@@ -19,14 +19,13 @@ from rich.table import Table
 from stream.audit import Audit, audit
 from stream.jobs import end
 from tests.faults.grid import LOSSES, Size, gridded
-from tests.faults.stage import PUBLISH_EVERY_S
 from tests.faults.verifier import Verdict
 from tests.faults.watch import Watch
 
-_WARM_UP_S = 180.0
-_RECOVERS_WITHIN_S = 120.0
+_WARM_UP_S = 300.0
+_RECOVERS_WITHIN_S = 300.0
 _DELIVERED_WITHIN_S = 60.0
-_CATCHES_UP_WITHIN_S = 600.0
+_CATCHES_UP_WITHIN_S = 1200.0
 
 
 @dataclass
@@ -55,16 +54,18 @@ async def run(folder: Path, size: Size, seed: int) -> Outcome:
             asyncio.create_task(_note_forgotten(grid.watch, outcome)),
         ]
         await grid.watch.begun(_WARM_UP_S)
-        for name, lose in LOSSES.items():
+        part, patience_s = size.comments // (len(LOSSES) + 1), 10 * size.comments / size.rate
+        for number, (name, lose) in enumerate(LOSSES.items(), start=1):
+            await grid.watch.grown(number * part, patience_s)
             bring_back = await lose(grid)
-            outcome.recoveries_s[name] = await grid.watch.recovery_s(_RECOVERS_WITHIN_S)
+            outcome.recoveries_s[name] = await grid.watch.all_moved_s(_RECOVERS_WITHIN_S)
             await bring_back()
-            await asyncio.sleep(size.pause_s)
+        await grid.watch.grown(size.comments, patience_s)
         traffic.cancel()
         await asyncio.wait({traffic}, timeout=_DELIVERED_WITHIN_S)
         await end(observers)
         await grid.watch.caught_up(_CATCHES_UP_WITHIN_S)
-        await asyncio.sleep(4 * PUBLISH_EVERY_S)  # the windows of the last settles
+        await grid.fleet.published(time.time(), _CATCHES_UP_WITHIN_S)  # the windows of the last settles
         await grid.fleet.stop()
         outcome.exits = grid.fleet.exits
         outcome.audit = await audit(grid.settings)
@@ -103,15 +104,17 @@ def main(
     workers: Annotated[int, typer.Option(min=1)] = Size.workers,
     partitions: Annotated[int, typer.Option(min=1)] = Size.partitions,
     communities: Annotated[int, typer.Option(min=1)] = Size.communities,
+    comments: Annotated[int, typer.Option(min=1)] = Size.comments,
     rate: Annotated[float, typer.Option(help="Comments a second.")] = Size.rate,
-    pause_s: Annotated[float, typer.Option(help="Seconds between losses.")] = Size.pause_s,
+    keyed: Annotated[bool, typer.Option(help="A community's comments in one partition.")] = Size.keyed,
     seed: Annotated[int, typer.Option()] = 1,
 ) -> None:
     """Print the figures; exit code 1 if a promise was broken."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers that are gone are the point
     folder, console = Path(tempfile.mkdtemp(prefix="fanpulse-scale-")), Console()
     console.print(f"logs in {folder}")
-    outcome = asyncio.run(run(folder, Size(workers, partitions, communities, rate, pause_s), seed))
+    size = Size(workers, partitions, communities, comments, rate, keyed)
+    outcome = asyncio.run(run(folder, size, seed))
     show(outcome, console)
     for line in outcome.exits:
         console.print(line, markup=False)

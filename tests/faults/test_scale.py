@@ -7,7 +7,7 @@ import pytest
 from tests.faults.grid import LOSSES, Size
 from tests.faults.scale import run
 
-SMALL = Size(workers=3, partitions=16, communities=60, rate=60.0, pause_s=1.0)
+SMALL = Size(workers=3, partitions=16, communities=60, comments=3000, rate=60.0, keyed=False)
 
 
 @pytest.mark.connected

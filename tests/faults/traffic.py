@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any
+from zlib import crc32
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-Record = tuple[bytes | None, list[tuple[str, bytes]]]
+Record = tuple[bytes | None, list[tuple[str, bytes]], str | None]
+"""Value, headers, and the community whose partition it goes to; None: any partition."""
 
 _LETTERS = "怒慌盼恨乐爱哭哇哦负正恋演唱会门票今天好听难过晚安加油"
 _DISGUISES = ("{}", "{}", "{}", " {} ", "{}\n", "\u200b{}", "{}\u2060")
@@ -26,7 +28,8 @@ _TICK_S = 0.1
 class Traffic:
     """`rate` comments a second on `partitions` partitions, about one in a hundred of them poison.
 
-    They were said by `communities` within the last `reach_s` seconds.
+    They were said by `communities` within the last `reach_s` seconds. `keyed`: a community's comments go to one
+    partition, as those of a producer that keys by community do, and only what is fuzzed strays.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class Traffic:
         seed: int,
         communities: Sequence[str] = COMMUNITIES,
         reach_s: int = 120,
+        keyed: bool = False,
     ) -> None:
         self._producer = producer
         self._topic = topic
         self._partitions = partitions
         self._communities = communities
         self._reach_s = reach_s
+        self._keyed = keyed
         self.rate = rate
         self._rng = Random(seed)
         texts = ["".join(self._rng.choices(_LETTERS, k=self._rng.randint(1, 14))) for _ in range(1200)]
@@ -81,13 +86,16 @@ class Traffic:
         await asyncio.gather(*self._deliveries, return_exceptions=True)
 
     async def _send(self, records: list[Record], partition: int | None = None) -> None:
-        for value, headers in records:
+        for value, headers, community in records:
+            home = partition
+            if home is None and self._keyed and community is not None:
+                home = crc32(community.encode()) % self._partitions
             with suppress(KafkaError):  # what the broker did not take was never said
                 delivery = await self._producer.send(
                     self._topic,
                     value,
                     key=b"k",
-                    partition=self._rng.randrange(self._partitions) if partition is None else partition,
+                    partition=self._rng.randrange(self._partitions) if home is None else home,
                     timestamp_ms=int((time.time() + self.clock_off_s) * 1000),
                     headers=headers,
                 )
@@ -108,7 +116,12 @@ class Traffic:
     def _comment(self) -> Record:
         # Favourites come often: fan communities repeat themselves.
         text = self._texts[int(len(self._texts) * self._rng.random() ** 2)]
-        return self._encoded(text=self._rng.choice(_DISGUISES).format(text)), [("text", text.encode())]
+        disguised = self._rng.choice(_DISGUISES).format(text)
+        community = self._community()
+        return self._encoded(text=disguised, community=community), [("text", text.encode())], community
+
+    def _community(self) -> str:
+        return self._communities[int(len(self._communities) * self._rng.random() ** 2)]
 
     def _encoded(self, **changes: Any) -> bytes:
         self._number += 1
@@ -117,7 +130,7 @@ class Traffic:
         author = f"author-{int(400 * rng.random() ** 2)}"
         body = {
             "id": f"c{self._number}",
-            "community": self._communities[int(len(self._communities) * rng.random() ** 2)],
+            "community": self._community(),
             "text": "今天乐",
             "created_at": now_ms,
             **({"author": author} if rng.random() < 0.9 else {}),
@@ -142,7 +155,7 @@ class Traffic:
                 content[place:place] = bytes(self._rng.randrange(256) for _ in range(self._rng.randint(1, 4)))
             if not content:
                 break
-        return bytes(content), []
+        return bytes(content), [], None
 
     def _poison(self) -> Record:
         encoded, day = self._encoded, 86_400
@@ -185,4 +198,4 @@ class Traffic:
             "unsupported_language": [encoded(lang="ja"), encoded(text="こんにちは、元気ですか")],
         }
         reason = self._rng.choice(sorted(poison))
-        return self._rng.choice(poison[reason]), [("reason", reason.encode())]
+        return self._rng.choice(poison[reason]), [("reason", reason.encode())], None

@@ -7,7 +7,7 @@ import hmac
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,6 +74,7 @@ class Verifier:
     names: Names
     pseudonym_key: bytes
     compared: int = 1
+    _sketches: dict[frozenset[str], int] = field(default_factory=dict)
 
     async def verify(self) -> Verdict:
         """Read and judge everything, a partition at a time; the workers have been stopped just now."""
@@ -206,16 +207,18 @@ class Verifier:
                 )
         for bucket, pseudonyms in authors.items():
             name = bucket.replace("m:", "am:", 1) if bucket.startswith("m:") else f"a{bucket[1:]}"
-            sketch = await self._sketch(pseudonyms)
+            sketch = await self._sketch(frozenset(pseudonyms))
             if partition.sketches.get(name) != sketch:
                 verdict.blame("wrong authors", f"{name}: {partition.sketches.get(name)}, not {sketch}")
 
-    async def _sketch(self, pseudonyms: Iterable[str]) -> int:
+    async def _sketch(self, pseudonyms: frozenset[str]) -> int:
         """What a HyperLogLog of these estimates: the same set always gives the same."""
-        key = "verifier:sketch"
-        await self.redis.delete(key)
-        await self.redis.pfadd(key, *pseudonyms)
-        return int(await self.redis.pfcount(key))
+        if pseudonyms not in self._sketches:
+            key = "verifier:sketch"
+            await self.redis.delete(key)
+            await self.redis.pfadd(key, *pseudonyms)
+            self._sketches[pseudonyms] = int(await self.redis.pfcount(key))
+        return self._sketches[pseudonyms]
 
     async def judge_windows(
         self,

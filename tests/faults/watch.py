@@ -77,9 +77,17 @@ class Watch:
 
     async def recovery_s(self, within_s: float) -> float:
         """Seconds until every partition that lags now has settled something. Raises TimeoutError."""
-        begun = time.monotonic()
-        before, ends = self._fences_seen, self._ends_seen
-        lagging = [number for number, fence in enumerate(before) if fence < ends[number]]
+        pairs = zip(self._fences_seen, self._ends_seen, strict=True)
+        return await self._moved_s(
+            [number for number, (fence, end) in enumerate(pairs) if fence < end], within_s
+        )
+
+    async def all_moved_s(self, within_s: float) -> float:
+        """Seconds until every partition has settled something, for there is traffic on all. Raises TimeoutError."""
+        return await self._moved_s(list(range(len(self.fences))), within_s)
+
+    async def _moved_s(self, lagging: list[int], within_s: float) -> float:
+        begun, before = time.monotonic(), self._fences_seen
         async with asyncio.timeout(within_s):
             while lagging:
                 await asyncio.sleep(_LOOKS_EVERY_S)
@@ -88,6 +96,12 @@ class Watch:
                 # A fence that went back again meanwhile (another fault) is measured from there.
                 before = [min(pair) for pair in zip(before, now, strict=True)]
         return time.monotonic() - begun
+
+    async def grown(self, records: int, within_s: float) -> None:
+        """Return when the log holds as many records. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            while sum(self._ends_seen) < records:  # noqa: ASYNC110
+                await asyncio.sleep(_LOOKS_EVERY_S)
 
     async def begun(self, within_s: float) -> None:
         """Return when something was settled in every partition. Raises TimeoutError."""

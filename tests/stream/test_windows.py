@@ -229,6 +229,22 @@ async def test_comments_rejected_before_their_community_was_known_make_no_window
     assert await fans.publisher.publish() == 0
 
 
+async def test_a_publisher_that_begins_anew_asks_for_the_buckets_there_are_and_for_no_others(
+    fans: Fans,
+) -> None:
+    """Redis answers again after a failover: what it is asked then must not grow with the week that could have been."""
+    for partition in range(20):
+        await fans.say(1, partition=partition)
+    await fans.say(3, at=NOON - 5 * HOUR, partition=7)
+    await fans.publisher.publish()
+    fans.publisher.forget()
+    await fans.redis.config_resetstat()
+    await fans.publisher.publish()
+    calls = (await fans.redis.info("commandstats"))["cmdstat_hgetall"]["calls"]
+    assert calls <= len(await fans.redis.keys("fp:{comments:*}:[mh]:*"))
+    assert (await fans.window("24h")).comments == 23
+
+
 async def test_a_window_of_any_past_moment_is_rolled_up_from_the_buckets(fans: Fans) -> None:
     await fans.say(5, at=NOON - 30 * MINUTE)
     await fans.say(2)
