@@ -160,7 +160,7 @@ class Publisher:
                 self._touch(Place("m", int(start), name.decode()), minute)
         if fences.keys() - self._fences.keys():
             for place, partitions in (await self._history.homes()).items():
-                self._homes.setdefault(place.community, {})[place] = partitions
+                self._note_home(place, partitions)
         pipe = self._redis.pipeline(transaction=False)
         for number in fences:
             keys = self._keys.partition(self._topic, number)
@@ -169,11 +169,15 @@ class Publisher:
         for number, changes in zip(fences, await pipe.execute(), strict=True):
             for suffix, fence in changes:
                 place = Place.parse(suffix.decode())
-                self._homes.setdefault(place.community, {}).setdefault(place, set()).add(number)
+                self._note_home(place, {number})
                 self._touch(place, minute)
                 self._seen[number] = int(fence)
         self._fences = fences
         await self._trim_changes(now)
+
+    def _note_home(self, place: Place, partitions: set[int]) -> None:
+        if place.community:
+            self._homes.setdefault(place.community, {}).setdefault(place, set()).update(partitions)
 
     def _touch(self, place: Place, minute: int) -> None:
         name = place.community

@@ -71,7 +71,9 @@ class Fleet:
                     with suppress(aiohttp.ClientError):
                         async with session.get(f"{address}/metrics") as answer:
                             found = re.search(
-                                r"^fanpulse_windows_published_timestamp_seconds (\S+)", await answer.text(), re.M
+                                r"^fanpulse_windows_published_timestamp_seconds (\S+)",
+                                await answer.text(),
+                                re.M,
                             )
                         if found and float(found[1]) > since:
                             return

@@ -64,7 +64,10 @@ class Watch:
         """The fences, waiting for Redis if it is away."""
         while True:
             try:
-                values = [await self.redis.hget(key, "next") for key in self.fences]
+                pipe = self.redis.pipeline(transaction=False)
+                for key in self.fences:
+                    pipe.hget(key, "next")
+                values = await pipe.execute()
             except (RedisError, RedisClusterException, OSError):
                 await asyncio.sleep(_LOOKS_EVERY_S)
             else:
