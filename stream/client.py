@@ -15,9 +15,9 @@ from typing import Any, Literal, Self, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 from redis.asyncio import Redis
-from redis.asyncio.cluster import RedisCluster
 
 from stream.alerts.alert import Alert
+from stream.cluster import Cluster
 from stream.errors import ConfigurationError
 from stream.events import EmotionEvent
 from stream.history import STEPS, Bucket, History, Kind
@@ -47,7 +47,7 @@ class Fanpulse:
         timeout_s: float = 5.0,
         **options: Any,
     ) -> None:
-        connect = RedisCluster.from_url if cluster else Redis.from_url
+        connect = Cluster.from_url if cluster else Redis.from_url
         self.redis: Any = connect(
             redis_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, **options
         )

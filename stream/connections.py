@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
+from stream.cluster import Cluster
 from stream.settings import Settings
 
 RedisClient: TypeAlias = "redis.Redis | RedisCluster"
@@ -38,7 +39,7 @@ def connect_redis(settings: Settings) -> RedisClient:
     url = settings.redis_url.get_secret_value()
     if settings.redis_cluster:
         first, others = _nodes(url)
-        return RedisCluster.from_url(first, startup_nodes=others, retry=Retry(NoBackoff(), 1), **options)
+        return Cluster.from_url(first, startup_nodes=others, retry=Retry(NoBackoff(), 1), **options)
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.cluster import ClusterNode
 
 from deploy.local import Kafka, Redis, Triton, cluster, join, quorum
 from stream import topics
+from stream.cluster import Cluster
 from stream.settings import Settings
 from tests import tiny_model
 from tests.faults.fleet import Fleet
@@ -95,7 +96,7 @@ async def gridded(folder: Path, size: Size, seed: int) -> AsyncIterator[Grid]:
         admin = AIOKafkaAdminClient(bootstrap_servers=inner)
         await admin.start()
         stack.push_async_callback(admin.close)
-        redis = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", node.port) for node in nodes])
+        redis = Cluster(startup_nodes=[ClusterNode("127.0.0.1", node.port) for node in nodes])
         stack.push_async_callback(redis.aclose)
         oracle = Oracle(f"127.0.0.1:{triton.port}")
         stack.push_async_callback(oracle.close)

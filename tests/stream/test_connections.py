@@ -65,6 +65,26 @@ async def test_a_master_that_is_gone_costs_a_call_one_look_around_and_its_heir_i
         assert await _read(reading, tp) == [b"1"]
 
 
+async def test_a_call_whose_connection_is_closed_under_it_fails_as_redis_being_away(tmp_path: Path) -> None:
+    """Another call's failure closes it, at any of the steps that this one takes."""
+    nodes = cluster(tmp_path, 1)
+    async with nodes[0]:
+        await join(nodes)
+        async with _client(nodes) as redis:
+            failed: list[BaseException] = []
+            for steps in range(12):
+                for call in (lambda: redis.hget(_fence(0), "next"), lambda: _read(redis, TP("comments", 0))):
+                    await redis.hget(_fence(0), "next")  # there is a connection
+                    closing = asyncio.create_task(redis.nodes_manager.aclose())
+                    for _ in range(steps):
+                        await asyncio.sleep(0)
+                    answers = await asyncio.gather(call(), return_exceptions=True)
+                    failed += [answer for answer in answers if isinstance(answer, BaseException)]
+                    await closing
+            assert failed
+            assert [error for error in failed if not isinstance(error, REDIS_ERRORS)] == []
+
+
 @asynccontextmanager
 async def _client(nodes: Sequence[Redis]) -> AsyncIterator[RedisCluster]:
     url = "redis://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
