@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from stream.audit import Audit, audit
-from stream.jobs import end
-from tests.faults.grid import LOSSES, Size, gridded
+from tests.faults.grid import LOSSES, Grid, Size, gridded
 from tests.faults.verifier import Verdict
 from tests.faults.watch import Watch
+
+log = logging.getLogger(__name__)
 
 _WARM_UP_S = 300.0
 _RECOVERS_WITHIN_S = 300.0
@@ -48,22 +49,14 @@ async def run(folder: Path, size: Size, seed: int) -> Outcome:
     """Load and losses, then the audits."""
     outcome, begun = Outcome(), time.monotonic()
     async with gridded(folder, size, seed) as grid:
-        traffic = asyncio.create_task(grid.traffic.run())
-        observers = [
-            asyncio.create_task(grid.watch.follow()),
-            asyncio.create_task(_note_forgotten(grid.watch, outcome)),
-        ]
-        await grid.watch.begun(_WARM_UP_S)
-        part, patience_s = size.comments // (len(LOSSES) + 1), 10 * size.comments / size.rate
-        for number, (name, lose) in enumerate(LOSSES.items(), start=1):
-            await grid.watch.grown(number * part, patience_s)
-            bring_back = await lose(grid)
-            outcome.recoveries_s[name] = await grid.watch.all_moved_s(_RECOVERS_WITHIN_S)
-            await bring_back()
-        await grid.watch.grown(size.comments, patience_s)
-        traffic.cancel()
-        await asyncio.wait({traffic}, timeout=_DELIVERED_WITHIN_S)
-        await end(observers)
+        async with asyncio.TaskGroup() as observing:  # an observer that fails ends the run, and says why
+            observers = [
+                observing.create_task(grid.watch.follow()),
+                observing.create_task(_note_forgotten(grid.watch, outcome)),
+            ]
+            await _lose(grid, size, outcome)
+            for observer in observers:
+                observer.cancel()
         await grid.watch.caught_up(_CATCHES_UP_WITHIN_S)
         await grid.fleet.published(time.time(), _CATCHES_UP_WITHIN_S)  # the windows of the last settles
         await grid.fleet.stop()
@@ -72,6 +65,22 @@ async def run(folder: Path, size: Size, seed: int) -> Outcome:
         outcome.verdict = await grid.verifier.verify()
         outcome.seconds = time.monotonic() - begun
     return outcome
+
+
+async def _lose(grid: Grid, size: Size, outcome: Outcome) -> None:
+    """Lose one thing after another while comments flow, at equal parts of them all."""
+    traffic = asyncio.create_task(grid.traffic.run())
+    await grid.watch.begun(_WARM_UP_S)
+    part, patience_s = size.comments // (len(LOSSES) + 1), 10 * size.comments / size.rate
+    for number, (name, lose) in enumerate(LOSSES.items(), start=1):
+        await grid.watch.grown(number * part, patience_s)
+        bring_back = await lose(grid)
+        outcome.recoveries_s[name] = await grid.watch.all_moved_s(_RECOVERS_WITHIN_S)
+        log.info("%s: all partitions move after %.1f s", name, outcome.recoveries_s[name])
+        await bring_back()
+    await grid.watch.grown(size.comments, patience_s)
+    traffic.cancel()
+    await asyncio.wait({traffic}, timeout=_DELIVERED_WITHIN_S)
 
 
 async def _note_forgotten(watch: Watch, outcome: Outcome) -> None:
@@ -110,6 +119,7 @@ def main(
     seed: Annotated[int, typer.Option()] = 1,
 ) -> None:
     """Print the figures; exit code 1 if a promise was broken."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers that are gone are the point
     folder, console = Path(tempfile.mkdtemp(prefix="fanpulse-scale-")), Console()
     console.print(f"logs in {folder}")
