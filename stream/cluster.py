@@ -25,11 +25,22 @@ class _Pipeline(ClusterPipeline):
 
 
 class Cluster(RedisCluster):
-    """redis-py's client, mended.
+    """redis-py's client, mended: one shard's trouble is not that of calls to the others.
 
-    When it looks for the masters anew it closes connections that other calls use. Up to version 8.1 such a call can
-    fail with an AttributeError of None (redis-py pull request 4288).
+    Before it looks for the masters anew (a shard is down, slots have moved) it closes every connection, used or not.
+    Where connections are closed under calls all the same, up to version 8.1 these can fail with an AttributeError
+    of None (redis-py pull request 4288).
     """
+
+    async def aclose(self) -> None:
+        """Close what no call uses; what is in use is closed when its call ends."""
+        if self._initialize:
+            return
+        self._initialize = True
+        for nodes in (self.nodes_manager.nodes_cache, self.nodes_manager.startup_nodes):
+            for node in tuple(nodes.values()):
+                node.update_active_connections_for_reconnect()
+                await node.disconnect_free_connections()
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         with _cut_off():

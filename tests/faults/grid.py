@@ -26,8 +26,10 @@ from tests.faults.verifier import Verifier
 from tests.faults.watch import Watch
 
 COPIES = {"min.insync.replicas": 2, "group.min.session.timeout.ms": 1000}
-# A replica that is behind its master may take its place: the worst that a failover can do.
-ANY_REPLICA = ["cluster-replica-validity-factor 0"]
+NODES = [
+    "cluster-replica-validity-factor 0",  # one that is behind may take its master's place: the worst failover
+    "cluster-node-timeout 10000",  # many processes on few cores: one that waits for a core is not dead
+]
 DAY_S = 86_400
 _LOST_AT_LEAST = 100  # offsets, by the failover that loses some
 
@@ -46,7 +48,7 @@ class Size:
     partitions: int = 64
     communities: int = 2000
     comments: int = 300_000
-    rate: float = 600.0
+    rate: float = 400.0
     keyed: bool = True
 
 
@@ -68,7 +70,7 @@ async def gridded(folder: Path, size: Size, seed: int) -> AsyncIterator[Grid]:
     """Start it all but the traffic."""
     async with AsyncExitStack() as stack:
         brokers = quorum(folder, properties=COPIES)
-        nodes = cluster(folder, replicas=1, config=ANY_REPLICA)
+        nodes = cluster(folder, replicas=1, config=NODES)
         triton = Triton(folder / "triton", repository=folder / "models")
         tiny_model.write(triton.repository)
         services = (*brokers, *nodes, triton)

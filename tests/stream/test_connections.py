@@ -65,6 +65,20 @@ async def test_a_master_that_is_gone_costs_a_call_one_look_around_and_its_heir_i
         assert await _read(reading, tp) == [b"1"]
 
 
+async def test_a_call_in_flight_outlives_a_look_around_that_another_call_has_caused(tmp_path: Path) -> None:
+    nodes = cluster(tmp_path, 1)
+    async with nodes[0], nodes[0].connect() as inspector:
+        await join(nodes)
+        async with _client(nodes) as redis:
+            waiting = asyncio.create_task(redis.blpop(["queue"], timeout=30))
+            while not (before := await _blocked(inspector)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # seen by asking
+            await redis.aclose()  # what redis-py does when a shard is down
+            assert await _blocked(inspector) == before
+            await redis.rpush("queue", "a comment")
+            assert await waiting == [b"queue", b"a comment"]
+
+
 async def test_a_call_whose_connection_is_closed_under_it_fails_as_redis_being_away(tmp_path: Path) -> None:
     """Another call's failure closes it, at any of the steps that this one takes."""
     nodes = cluster(tmp_path, 1)
@@ -109,6 +123,11 @@ async def _looks(nodes: Sequence[Client]) -> int:
     """How often the nodes were asked who has which slots."""
     stats = [await node.info("commandstats") for node in nodes]
     return sum(stat.get("cmdstat_cluster|slots", {"calls": 0})["calls"] for stat in stats)
+
+
+async def _blocked(node: Client) -> list[str]:
+    """Connections on which a call waits."""
+    return [connection["id"] for connection in await node.client_list() if "b" in connection["flags"]]
 
 
 async def _masters(node: Client) -> set[int]:
