@@ -163,6 +163,7 @@ class Pretraining(Section):
     about: str
     seed: int = 42
     texts: tuple[str, ...]  # Parquet files with a column `text`
+    most: int | None = None  # texts taken of each file, drawn with the seed
     apart: tuple[str, ...] = ()  # recipes whose dev and test rows no post may nearly repeat
     dev: int = 2000  # posts held out
     hidden: float = 0.15  # share of tokens hidden
