@@ -77,15 +77,21 @@ class Lora(Section):
     modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
 
 
-class Encoder(Section):
-    """`name`: a Hugging Face name or local folder; or a model type to build anew from `config`."""
+class Start(Section):
+    """`name`: a Hugging Face name or local folder; or a model type to build anew from `config`, over the vocabulary
+    of `tokenizer` (again a name or folder) or over characters.
+    """
 
     name: str
     config: dict[str, Any] | None = None
+    tokenizer: str | None = None
+    max_tokens: int = Field(128, le=128)
+
+
+class Encoder(Start):
     pooling: Literal["mean", "first", "pooled"] = "mean"
     embedding: int = Field(256, ge=128, le=384)
     dropout: float = 0.1
-    max_tokens: int = Field(128, le=128)
     lora: Lora | None = None
 
 
@@ -143,17 +149,6 @@ class Recipe(Section):
         if len(set(names)) < len(names):
             raise ValueError("two sources share a name")
         return self
-
-
-class Start(Section):
-    """`name`: a Hugging Face name or local folder; or a model type to build anew from `config`, over the vocabulary
-    of `tokenizer` (again a name or folder) or over characters.
-    """
-
-    name: str
-    config: dict[str, Any] | None = None
-    tokenizer: str | None = None
-    max_tokens: int = Field(128, le=128)
 
 
 class Pretraining(Section):
