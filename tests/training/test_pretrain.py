@@ -130,7 +130,9 @@ class Interrupt(TrainerCallback):
 def test_a_resumed_pretraining_ends_as_an_uninterrupted_one_and_has_learnt(
     kind: str, untold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = [] if kind == "bert" else ["encoder.name=use", f"encoder.config={SMALL_USE}"]
+    shape = (
+        [] if kind == "bert" else ["encoder.name=use", f"encoder.config={SMALL_USE}", "train.precision=bf16"]
+    )
     recipe = recipes.load_pretraining(str(untold), shape)
     one = pretrain.pretrain(recipe, tmp_path, tmp_path / "one")
     with monkeypatch.context() as patch:
