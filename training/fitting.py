@@ -15,9 +15,6 @@ from accelerate import PartialState
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedTokenizerBase,
@@ -26,11 +23,11 @@ from transformers import (
     TrainingArguments,
 )
 
-from training import metrics, ngrams
+from training import metrics
 from training.batches import Collator, EncodedRows
 from training.collapse import collapsed
-from training.encoders import use, words  # noqa: F401  AutoModel must know our own encoders
-from training.errors import CheckpointError, RecipeError
+from training.encoders.loading import load_encoder
+from training.errors import CheckpointError
 from training.files import write_json
 from training.losses import label_weights
 from training.models import Classifier
@@ -43,16 +40,7 @@ def build(recipe: Recipe, texts: list[str]) -> tuple[Classifier, PreTrainedToken
     """The model, pretrained or new, and its tokenizer; a new encoder takes its characters from `texts`."""
     torch.manual_seed(recipe.seed)
     choice = recipe.encoder
-    try:
-        if choice.config is None:
-            encoder = AutoModel.from_pretrained(choice.name)
-            tokenizer = AutoTokenizer.from_pretrained(choice.name)
-        else:
-            tokenizer = ngrams.character_tokenizer(texts, size=choice.config.get("vocab_size", 8192))
-            config = {**choice.config, "vocab_size": len(tokenizer)}
-            encoder = AutoModel.from_config(AutoConfig.for_model(choice.name, **config))
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"encoder {choice.name} cannot be loaded: {error}") from error
+    encoder, tokenizer = load_encoder(choice, texts)
     if choice.lora is not None:
         adapters = LoraConfig(
             r=choice.lora.rank,

@@ -11,10 +11,9 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModel, AutoTokenizer, EvalPrediction, PreTrainedTokenizerBase
+from transformers import EvalPrediction, PreTrainedTokenizerBase
 
-from training import ngrams
-from training.errors import RecipeError
+from training.encoders.loading import load_encoder
 from training.files import replacing_folder, write_json
 from training.fitting import Fitter, MetricsFile, arguments, start
 from training.hiding import IGNORED, HiddenCollator, HiddenTokens
@@ -54,25 +53,7 @@ def dev_figures(prediction: EvalPrediction) -> dict[str, float]:
 
 def build(recipe: Pretraining, texts: list[str]) -> tuple[MaskedModel, PreTrainedTokenizerBase]:
     torch.manual_seed(recipe.seed)
-    choice = recipe.encoder
-    try:
-        if choice.config is None:
-            tokenizer = AutoTokenizer.from_pretrained(choice.tokenizer or choice.name)
-            encoder = AutoModel.from_pretrained(choice.name)
-        else:
-            tokenizer = (
-                AutoTokenizer.from_pretrained(choice.tokenizer)
-                if choice.tokenizer
-                else ngrams.character_tokenizer(texts, size=choice.config.get("vocab_size", 8192))
-            )
-            config = {**choice.config, "vocab_size": len(tokenizer)}
-            encoder = AutoModel.from_config(AutoConfig.for_model(choice.name, **config))
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"encoder {choice.name} cannot be loaded: {error}") from error
-    if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
-        raise RecipeError(
-            f"encoder {choice.name} has no embedding for some of its tokenizer's {len(tokenizer)} tokens"
-        )
+    encoder, tokenizer = load_encoder(recipe.encoder, texts)
     if tokenizer.mask_token is None:  # what a model has never learnt and what it must guess look alike
         tokenizer.mask_token = tokenizer.unk_token
     example = torch.tensor([[0]])

@@ -77,15 +77,21 @@ class Lora(Section):
     modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
 
 
-class Encoder(Section):
-    """`name`: a Hugging Face name or local folder; or a model type to build anew from `config`."""
+class Start(Section):
+    """`name`: a Hugging Face name or local folder; or a model type to build anew from `config`, over the vocabulary
+    of `tokenizer` (again a name or folder) or over characters.
+    """
 
     name: str
     config: dict[str, Any] | None = None
+    tokenizer: str | None = None
+    max_tokens: int = Field(128, le=128)
+
+
+class Encoder(Start):
     pooling: Literal["mean", "first", "pooled"] = "mean"
     embedding: int = Field(256, ge=128, le=384)
     dropout: float = 0.1
-    max_tokens: int = Field(128, le=128)
     lora: Lora | None = None
 
 
@@ -145,17 +151,6 @@ class Recipe(Section):
         return self
 
 
-class Start(Section):
-    """`name`: a Hugging Face name or local folder; or a model type to build anew from `config`, over the vocabulary
-    of `tokenizer` (again a name or folder) or over characters.
-    """
-
-    name: str
-    config: dict[str, Any] | None = None
-    tokenizer: str | None = None
-    max_tokens: int = Field(128, le=128)
-
-
 class Pretraining(Section):
     """What `pretrain` makes of posts without labels; `train.best_by` is masked `accuracy` on the dev posts."""
 
@@ -163,6 +158,7 @@ class Pretraining(Section):
     about: str
     seed: int = 42
     texts: tuple[str, ...]  # Parquet files with a column `text`
+    most: int | None = None  # texts taken of each file, drawn with the seed
     apart: tuple[str, ...] = ()  # recipes whose dev and test rows no post may nearly repeat
     dev: int = 2000  # posts held out
     hidden: float = 0.15  # share of tokens hidden

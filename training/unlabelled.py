@@ -32,7 +32,7 @@ def gather(recipe: Pretraining, data: Path, run: Path) -> dict[str, Rows]:
     }
     distinct: dict[str, tuple[str, str]] = {}
     for file in recipe.texts:
-        for text in _texts(data / file):
+        for text in _draw(_texts(data / file), recipe):
             distinct.setdefault(report.normalized(without_emoticons(text)), (text, file))
     distinct.pop("", None)
     posts = [distinct[key] for key in sorted(distinct)]
@@ -63,7 +63,7 @@ def gathered(recipe: Pretraining, run: Path) -> dict[str, Rows] | None:
 
 
 def _asked(recipe: Pretraining) -> dict[str, Any]:
-    return recipe.model_dump(mode="json", include={"seed", "texts", "apart", "dev"})
+    return recipe.model_dump(mode="json", include={"seed", "texts", "most", "apart", "dev"})
 
 
 def _there(path: Path) -> Path:
@@ -77,6 +77,11 @@ def _texts(path: Path) -> list[str]:
         return [text for text in pq.read_table(path, columns=["text"])["text"].to_pylist() if text]
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise DataError(path, f"has no column `text` that can be read: {error}") from error
+
+
+def _draw(texts: list[str], recipe: Pretraining) -> list[str]:
+    order = np.random.default_rng(recipe.seed).permutation(len(texts))
+    return [texts[at] for at in order[: recipe.most]]
 
 
 def _bare(part: Rows) -> Rows:

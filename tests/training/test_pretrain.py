@@ -114,6 +114,12 @@ def test_no_train_post_repeats_another_or_a_held_out_row(untold: Path, tiny: Pat
     assert not set(kept) & {report.normalized(text) for text in [*held, *found["dev"].texts]}
 
 
+def test_most_bounds_the_texts_of_each_file(untold: Path, tmp_path: Path) -> None:
+    recipe = recipes.load_pretraining(str(untold), ["most=60", "apart=[]"])
+    found = unlabelled.gather(recipe, tmp_path, tmp_path / "run")
+    assert 20 < len(found["train"]) <= 40
+
+
 class Interrupt(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == 21:  # in the second epoch, some steps after a checkpoint
@@ -124,7 +130,9 @@ class Interrupt(TrainerCallback):
 def test_a_resumed_pretraining_ends_as_an_uninterrupted_one_and_has_learnt(
     kind: str, untold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = [] if kind == "bert" else ["encoder.name=use", f"encoder.config={SMALL_USE}"]
+    shape = (
+        [] if kind == "bert" else ["encoder.name=use", f"encoder.config={SMALL_USE}", "train.precision=bf16"]
+    )
     recipe = recipes.load_pretraining(str(untold), shape)
     one = pretrain.pretrain(recipe, tmp_path, tmp_path / "one")
     with monkeypatch.context() as patch:

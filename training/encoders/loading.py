@@ -1,0 +1,32 @@
+"""An encoder and its tokenizer, pretrained or built anew, as a recipe names them."""
+
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from training import ngrams
+from training.encoders import use, words  # noqa: F401  AutoModel must know our own encoders
+from training.errors import RecipeError
+from training.recipe import Start
+
+
+def load_encoder(choice: Start, texts: list[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """An encoder built without a `tokenizer` takes its characters from `texts`.
+
+    Raises RecipeError where one of both cannot be loaded, or they do not belong together.
+    """
+    try:
+        if choice.tokenizer or choice.config is None:
+            tokenizer = AutoTokenizer.from_pretrained(choice.tokenizer or choice.name)
+        else:
+            tokenizer = ngrams.character_tokenizer(texts, size=choice.config.get("vocab_size", 8192))
+        if choice.config is None:
+            encoder = AutoModel.from_pretrained(choice.name)
+        else:
+            config = {**choice.config, "vocab_size": len(tokenizer)}
+            encoder = AutoModel.from_config(AutoConfig.for_model(choice.name, **config))
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"encoder {choice.name} cannot be loaded: {error}") from error
+    if len(tokenizer) > encoder.config.vocab_size:
+        raise RecipeError(
+            f"encoder {choice.name} has no embedding for all {len(tokenizer)} tokens of its tokenizer"
+        )
+    return encoder, tokenizer
