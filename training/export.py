@@ -69,7 +69,11 @@ def prove(
             exported.batch(calibration[start : start + 64]) for start in range(0, len(calibration), 64)
         ]
         int8.quantize(
-            plain / "model.onnx", folder / "model.onnx", shipping.int8, batches[:CALIBRATION_BATCHES]
+            plain / "model.onnx",
+            folder / "model.onnx",
+            shipping.int8,
+            batches[:CALIBRATION_BATCHES],
+            shipping.table_bits,
         )
         before = parity.figures(checkpoint, exported.score(splits["test"].texts), splits["test"])
     small = Exported(folder)
@@ -132,6 +136,7 @@ def export(recipe: Recipe, run: Path, models: Path, *, version: int | None = Non
             "data": checkpoint.meta["data"],
             "seed": checkpoint.recipe.seed,
             "dev": checkpoint.meta["dev"],
+            **({"restored": checkpoint.meta["restored"]} if "restored" in checkpoint.meta else {}),
             **prove(checkpoint, shipping, folder, splits),
             "ece": calibration_errors(checkpoint, splits["test"]),
         }
@@ -141,6 +146,10 @@ def export(recipe: Recipe, run: Path, models: Path, *, version: int | None = Non
                 checkpoint, Exported(model / str(max(older))).score(splits["test"].texts), splits["test"]
             )
             gate.not_worse(figures["test"], replaced, max(older))
+            figures["replaced"] = {
+                "version": max(older),
+                "macro_f1": {key: row["macro_f1"] for key, row in replaced.items()},
+            }
         write_json(folder / "metrics.json", figures)
     text = triton.config(
         triton.versions(model),
