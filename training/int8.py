@@ -40,7 +40,7 @@ def nibbles(values: Array) -> tuple[NDArray[np.uint8], Array]:
     farthest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=-1, keepdims=True), axis=-1)
     scale = np.where(farthest == 0, 1, farthest / -8).astype(np.float32)  # one more level below 0 than above
     levels = (np.clip(np.round(blocks / scale), -8, 7) + 8).astype(np.uint8).reshape(values.shape)
-    return levels[:, ::2] | levels[:, 1::2] << 4, scale[..., 0]
+    return (levels[:, ::2] | levels[:, 1::2] << 4).astype(np.uint8), scale[..., 0]
 
 
 def from_nibbles(packed: NDArray[np.uint8], scale: Array) -> Array:

@@ -1,6 +1,7 @@
 """A shipped version as a checkpoint again: its weights, as int8 left them, by the names they had in training.
 
-It knows graphs of the encoder in `training.encoders.use` alone; labels come from the recipe.
+It knows graphs of the encoder in `training.encoders.use` alone, and trained ones: the exporter keeps but one of two weights
+that are alike. Labels come from the recipe.
 """
 
 import json
@@ -97,6 +98,8 @@ def load(folder: Path, recipe: Recipe) -> Checkpoint:
         raise CheckpointError(f"{folder} was made by recipe {figures['recipe']}, not {recipe.name}")
     graph = Graph(folder / "model.onnx")
     weights = graph.weights()
+    if "encoder.table.weight" not in weights:
+        raise CheckpointError(f"{folder} holds another encoder than that of training.encoders.use")
     encoder, heads = recipe.encoder, recipe.heads.items()
     model = Classifier(
         UseEncoder(encoder_config(weights)),

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
 from tests.training.conftest import RECIPE, posts, write_table
-from training import gate, int8, parity, triton
+from training import gate, int8, parity, shipped, triton
 from training import recipe as recipes
 from training.calibration import Calibration
 from training.checkpoint import load
@@ -248,6 +248,11 @@ def test_a_transformer_scores_alike_in_torch_onnx_and_static_int8(tiny_bert: Pat
     small = Exported(folders[1])
     assert np.abs(small.score(TEXTS[:4])["emotion"] - fp32.score(TEXTS[:4])["emotion"]).max() < 0.05
     parity.neighbours(small, TEXTS[:4])
+
+
+def test_a_version_of_another_encoder_is_not_read_back(run: Path, models: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"tiny/1 holds another encoder than that of"):
+        shipped.load(models / "1", recipes.load(str(run / "tiny.toml")))
 
 
 def test_an_exported_version_is_measured_as_it_will_serve(run: Path, models: Path) -> None:

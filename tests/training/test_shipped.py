@@ -47,10 +47,14 @@ def small(recipe: Recipe) -> Checkpoint:
     table = torch.randint(-8, 8, (PIECES, RANK)) / 20  # what four bits can tell apart ...
     table[:, :: int8.BLOCK] = -8 / 20  # ... as each block reaches to the end of their range
     encoder.table.weight.data = table
+    model = Classifier(encoder, recipe.heads, embedding=128, pooling="pooled", dropout=0.1)
+    for value in model.parameters():
+        if value.ndim == 1:
+            value.data += 0.1 * torch.randn_like(value)  # as trained: none is like another
     random = np.random.default_rng(3)
     heads = recipe.heads.items()
     return Checkpoint(
-        Classifier(encoder, recipe.heads, embedding=128, pooling="pooled", dropout=0.1).eval(),
+        model.eval(),
         PreTrainedTokenizerFast(
             tokenizer_object=unigram_tokenizer(pieces, charsmap, 128), unk_token="<unk>", pad_token="<unk>"
         ),
