@@ -1,4 +1,4 @@
-"""python -m training pretrain | prepare | train | evaluate | export: rows become a Triton model folder."""
+"""python -m training pretrain | prepare | train | evaluate | restore | export: rows become a Triton model folder."""
 
 import errno
 import json
@@ -22,6 +22,7 @@ Data = Annotated[Path, typer.Option(help="folder of the data sets")]
 Run = Annotated[Path | None, typer.Option(help="run folder [default: runs/RECIPE]")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="override a value, as in train.epochs=2")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on from the last whole checkpoint")]
+Models = Annotated[Path, typer.Option(help="Triton's model repository")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="show what would happen, and do nothing")]
 DATA = Path("../shared/data")
 
@@ -148,10 +149,36 @@ def evaluate(
 
 
 @app.command()
+def restore(
+    name: Name,
+    version: Annotated[int, typer.Option(help="a version in `models` that the recipe made")],
+    data: Data = DATA,
+    run: Run = None,
+    models: Models = Path("triton_models"),
+    dry_run: DryRun = False,
+) -> None:
+    """Read a shipped version back into a run folder, for `export` to ship in another form."""
+    from training import prepare as preparing
+    from training import shipped
+    from training.checkpoint import save
+    from training.export import place
+
+    recipe = recipes.load(name)
+    folder, standing = run_folder(recipe, run), place(recipe, models, version)
+    if dry_run:
+        return screen.print(f"would read {standing} and write {folder}/model")
+    restored = shipped.load(standing, recipe)
+    if not preparing.fits(recipe, folder):
+        preparing.prepare(recipe, data, folder)
+    save(restored, folder / "model")
+    return screen.print(f"wrote {folder}/model")
+
+
+@app.command()
 def export(
     name: Name,
     run: Run = None,
-    models: Annotated[Path, typer.Option(help="Triton's model repository")] = Path("triton_models"),
+    models: Models = Path("triton_models"),
     version: Annotated[int | None, typer.Option(help="[default: the next one]")] = None,
     set_: Set = None,
     dry_run: DryRun = False,

@@ -14,6 +14,7 @@ from training.labels import Task
 from training.losses import task_loss
 from training.rows import Array, known
 
+LEAST = 1e-6  # a float32 probability says nothing of what is nearer to 0 or 1
 GRID = np.linspace(0.05, 0.95, 91)
 
 
@@ -26,6 +27,12 @@ class Calibration:
 
     def apply(self, logits: Array) -> Array:
         return np.asarray(logits * self.scale + self.shift, dtype=np.float32)
+
+    def undo(self, probabilities: Array, task: Task) -> Array:
+        """The logits behind calibrated probabilities; those of a multiclass task but for a constant a row."""
+        sure = np.clip(probabilities, LEAST, 1 - LEAST)
+        logits = np.log(sure) - (np.log1p(-sure) if task.kind == "multilabel" else 0)
+        return np.asarray((logits - self.shift) / self.scale, dtype=np.float32)
 
 
 def fit(logits: Array, targets: Array, task: Task) -> Calibration:

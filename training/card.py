@@ -43,7 +43,7 @@ $failures
 
 ## Size, speed, parity
 
-- model.onnx $megabytes MB, int8 `$int8`
+- model.onnx $megabytes MB, int8 `$int8`$bits
 - $speed held-out texts per second with the tokenizer, by ONNX Runtime on the exporting machine;
   `python -m training evaluate $recipe --exported FOLDER` measures it anew
 - fp32 graph against torch: at most $fp32 apart on $texts texts; int8 loses $lost points of macro-F1
@@ -51,7 +51,7 @@ $failures
 $everyday
 ## Make it again
 
-$first    python -m training train $recipe && python -m training export $recipe
+$first    python -m training $verb && python -m training export $recipe
 """)
 
 
@@ -60,16 +60,20 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
     shipping = recipe.export
     assert shipping is not None
     test, parity, size = figures["test"], figures["parity"], figures["size"]
-    sets = (
-        (
-            key.split("/")[1],
-            key.split("/")[0],
-            row["rows"],
-            f"{row['accuracy']:.4f}",
-            f"{row['macro_f1']:.4f}",
-        )
+    about, first, verb = recipe.about, shipping.first, f"train {recipe.name}"
+    if "restored" in figures:
+        about += f"\n\nThe weights are version {figures['restored']}'s, in fewer bits; nothing was trained."
+        first, verb = "", f"restore {recipe.name} --version {figures['restored']}"
+    head = ["set", "task", "rows", "accuracy", "macro-F1"]
+    sets = [
+        [*reversed(key.split("/")), row["rows"], f"{row['accuracy']:.4f}", f"{row['macro_f1']:.4f}"]
         for key, row in test.items()
-    )
+    ]
+    if "replaced" in figures:
+        head.append(f"version {figures['replaced']['version']}'s")
+        before = figures["replaced"]["macro_f1"]
+        for line, key in zip(sets, test, strict=True):
+            line.append(f"{before[key]:.4f}" if key in before else "")
     labels = (
         (key, label, f"{by['precision']:.3f}", f"{by['recall']:.3f}", f"{by['f1']:.3f}", by["rows"])
         for key, row in test.items()
@@ -80,16 +84,18 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
     return CARD.substitute(
         model=shipping.model,
         version=version,
-        about=recipe.about,
-        first="".join(f"    {line}\n" for line in shipping.first.strip().splitlines()),
+        about=about,
+        first="".join(f"    {line}\n" for line in first.strip().splitlines()),
+        verb=verb,
         recipe=recipe.name,
-        sets=table(("set", "task", "rows", "accuracy", "macro-F1"), sets),
+        sets=table(head, sets),
         labels=table(("task/set", "label", "precision", "recall", "F1", "rows"), labels),
         calibration=table(("task", "before", "after"), errors),
         data="\n".join(map(described, recipe.source)),
         failures=shipping.failures.strip() or "None looked for.",
         megabytes=f"{size['onnx_bytes'] / 1e6:.2f}",
         int8=shipping.int8,
+        bits=", wide tables of 4 bits a value" if shipping.table_bits == 4 else "",
         speed=round(size["texts_per_second"]),
         fp32=f"{parity['fp32']:.0e}",
         texts=parity["texts"],

@@ -5,19 +5,18 @@ agree.
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from training import card, gate, graph, int8, metrics, parity, rows, triton
-from training.batches import EncodedRows
 from training.checkpoint import Checkpoint, load
 from training.errors import CheckpointError, RecipeError
 from training.everyday import everyday
 from training.exported import Exported
 from training.files import replacing_folder, write_json, write_text
 from training.recipe import Recipe, Shipping
-from training.rows import Rows
-from training.train import predict
+from training.rows import Array, Rows
 
 CALIBRATION_BATCHES = 16
 
@@ -32,21 +31,22 @@ def write_tokenizer(checkpoint: Checkpoint, path: Path) -> None:
     tokenizer.save(str(path))
 
 
-def calibration_errors(checkpoint: Checkpoint, test: Rows) -> dict[str, dict[str, float]]:
-    """ECE per task on rows that calibration has not seen, before and after it."""
-    encoded = EncodedRows(test, checkpoint.tokenizer, checkpoint.recipe.encoder.max_tokens)
-    logits = predict(checkpoint.model, encoded, checkpoint.tokenizer.pad_token_id or 0)
-    return {
-        name: {
-            when: metrics.calibration_error(metrics.probabilities(values, task), test.targets[name], task)
-            for when, values in (
-                ("before", logits[name]),
-                ("after", checkpoint.calibration[name].apply(logits[name])),
-            )
-        }
-        for name, task in checkpoint.recipe.heads.items()
-        if rows.known(test.targets[name]).any()
-    }
+def calibration_errors(
+    checkpoint: Checkpoint, scores: Mapping[str, Array], test: Rows
+) -> dict[str, dict[str, float]]:
+    """ECE per task of a graph's scores on rows that calibration has not seen, and of what they were before it."""
+    errors = {}
+    for name, task in checkpoint.recipe.heads.items():
+        if rows.known(test.targets[name]).any():
+            logits = checkpoint.calibration[name].undo(scores[task.name], task)
+            errors[name] = {
+                when: metrics.calibration_error(values, test.targets[name], task)
+                for when, values in (
+                    ("before", metrics.probabilities(logits, task)),
+                    ("after", scores[task.name]),
+                )
+            }
+    return errors
 
 
 def prove(
@@ -69,7 +69,11 @@ def prove(
             exported.batch(calibration[start : start + 64]) for start in range(0, len(calibration), 64)
         ]
         int8.quantize(
-            plain / "model.onnx", folder / "model.onnx", shipping.int8, batches[:CALIBRATION_BATCHES]
+            plain / "model.onnx",
+            folder / "model.onnx",
+            shipping.int8,
+            batches[:CALIBRATION_BATCHES],
+            shipping.table_bits,
         )
         before = parity.figures(checkpoint, exported.score(splits["test"].texts), splits["test"])
     small = Exported(folder)
@@ -79,6 +83,7 @@ def prove(
     after = parity.figures(checkpoint, scores, splits["test"])
     return {
         "test": after,
+        "ece": calibration_errors(checkpoint, scores, splits["test"]),
         "parity": {
             "texts": len(texts),
             "fp32": difference,
@@ -132,8 +137,8 @@ def export(recipe: Recipe, run: Path, models: Path, *, version: int | None = Non
             "data": checkpoint.meta["data"],
             "seed": checkpoint.recipe.seed,
             "dev": checkpoint.meta["dev"],
+            **({"restored": checkpoint.meta["restored"]} if "restored" in checkpoint.meta else {}),
             **prove(checkpoint, shipping, folder, splits),
-            "ece": calibration_errors(checkpoint, splits["test"]),
         }
         older = [other for other in standing if other < number]
         if older:
@@ -141,6 +146,10 @@ def export(recipe: Recipe, run: Path, models: Path, *, version: int | None = Non
                 checkpoint, Exported(model / str(max(older))).score(splits["test"].texts), splits["test"]
             )
             gate.not_worse(figures["test"], replaced, max(older))
+            figures["replaced"] = {
+                "version": max(older),
+                "macro_f1": {key: row["macro_f1"] for key, row in replaced.items()},
+            }
         write_json(folder / "metrics.json", figures)
     text = triton.config(
         triton.versions(model),

@@ -120,6 +120,7 @@ class Shipping(Section):
     languages: tuple[str, ...]
     floor: dict[str, float] = {}  # metric on dev, such as `emotion.macro_f1` -> least value
     int8: Literal["none", "weights", "static"] = "weights"
+    table_bits: Literal[4, 8] = 8  # of a value of a wide embedding table, unless int8 is none
     queue_delay_us: int = 2000
     failures: str = ""  # known failures, for the model card
     first: str = ""  # commands that make what the recipe starts from, for the model card

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -104,7 +105,8 @@ def read(path: Path, tasks: Mapping[str, Task]) -> Rows:
         if name not in table.column_names:
             targets[name] = unknown(table.num_rows, task)
             continue
-        targets[name] = np.array(table[name].to_pylist(), dtype=np.float32).reshape(-1, len(task.labels))
+        flat = pc.list_flatten(table[name]).to_numpy().astype(np.float32)
+        targets[name] = flat.reshape(-1, len(task.labels))
         if len(targets[name]) != table.num_rows:
             raise DataError(path, f"column {name} does not hold {len(task.labels)} numbers a row")
     return Rows(table["text"].to_pylist(), table["source"].to_pylist(), targets)

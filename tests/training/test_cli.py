@@ -23,11 +23,18 @@ def test_a_dry_run_tells_what_would_happen_and_does_nothing(tiny: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("verb", "writes"), [("evaluate", "evaluation/test"), ("export", "triton_models/tiny/1")]
+    ("verb", "writes"),
+    [
+        (["evaluate"], "evaluation/test"),
+        (["restore", "--version", "3"], "run/model"),
+        (["export"], "triton_models/tiny/1"),
+    ],
 )
-def test_a_dry_run_names_what_it_would_write(tiny: Path, tmp_path: Path, verb: str, writes: str) -> None:
+def test_a_dry_run_names_what_it_would_write(
+    tiny: Path, tmp_path: Path, verb: list[str], writes: str
+) -> None:
     before = sorted(tmp_path.iterdir())
-    result = VERBS.invoke(cli.app, [verb, str(tiny), "--dry-run", "--run", str(tmp_path / "run")])
+    result = VERBS.invoke(cli.app, [*verb, str(tiny), "--dry-run", "--run", str(tmp_path / "run")])
     assert result.exit_code == 0
     assert writes in result.output.replace("\n", "")
     assert sorted(tmp_path.iterdir()) == before

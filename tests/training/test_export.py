@@ -8,11 +8,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
 from tests.training.conftest import RECIPE, posts, write_table
-from training import gate, int8, parity, triton
+from training import gate, int8, parity, shipped, triton
 from training import recipe as recipes
 from training.calibration import Calibration
 from training.checkpoint import load
@@ -171,6 +174,15 @@ def test_int8_is_smaller_and_close_and_neighbours_do_not_matter(
     parity.neighbours(after, TEXTS)
 
 
+@given(arrays(np.float32, (3, 2 * int8.BLOCK), elements=st.sampled_from(np.linspace(-9, 9, 721))))
+def test_four_bits_are_off_by_half_a_step_and_by_one_where_the_range_ends(values: np.ndarray) -> None:
+    packed, scale = int8.nibbles(values)
+    assert (packed.shape, scale.shape) == ((3, int8.BLOCK), (3, 2))
+    blocks, step = values.reshape(3, 2, int8.BLOCK), np.abs(scale)[..., None]
+    off = np.abs(int8.from_nibbles(packed, scale).reshape(blocks.shape) - blocks)
+    assert (off <= np.where(np.abs(blocks) < 7.5 * step, 0.5, 1.0) * step + 1e-5).all()
+
+
 def test_a_run_of_another_recipe_is_not_exported(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="trained by recipe tiny, not lovelorn"):
         export(recipes.load("lovelorn"), run, tmp_path)
@@ -238,6 +250,11 @@ def test_a_transformer_scores_alike_in_torch_onnx_and_static_int8(tiny_bert: Pat
     parity.neighbours(small, TEXTS[:4])
 
 
+def test_a_version_of_another_encoder_is_not_read_back(run: Path, models: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"tiny/1 holds another encoder than that of"):
+        shipped.load(models / "1", recipes.load(str(run / "tiny.toml")))
+
+
 def test_an_exported_version_is_measured_as_it_will_serve(run: Path, models: Path) -> None:
     figures = evaluate(run, "test", models / "2")
     assert set(figures["sets"]) == {"emotion/feelings", "sentiment/moods"}
@@ -245,11 +262,14 @@ def test_an_exported_version_is_measured_as_it_will_serve(run: Path, models: Pat
     assert (run / "evaluation" / "test-onnx" / "predictions.parquet").exists()
 
 
+SMALL = {"emotion_zh/3": 8e6}  # bytes that its users can count on
 SHIPPED = sorted((Path(triton.__file__).parents[1] / "triton_models").glob("*/*/model.onnx"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: "/".join(path.parts[-3:-1]))
 def test_a_shipped_model_is_small_and_its_figures_are_of_this_file(path: Path) -> None:
     figures = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
-    assert path.stat().st_size == figures["size"]["onnx_bytes"] <= 16e6
+    assert (
+        path.stat().st_size == figures["size"]["onnx_bytes"] <= SMALL.get("/".join(path.parts[-3:-1]), 16e6)
+    )
     assert b"site-packages" not in path.read_bytes()

@@ -96,3 +96,14 @@ def test_one_class_for_every_row_is_a_collapse(positive: list[float], expected: 
     rows = Rows(["x"] * 10, ["set"] * 10, {"sentiment": np.eye(2, dtype=np.float32)[[0, 1] * 5]})
     found = {"sentiment": np.array([[1 - p, p] for p in positive], dtype=np.float32)}
     assert bool(collapsed(found, rows, {"sentiment": SENTIMENT})) is expected
+
+
+def test_calibration_can_be_undone() -> None:
+    logits = np.random.default_rng(4).normal(size=(20, 9)).astype(np.float32)
+    fit = calibration.Calibration(np.full(9, 0.7, np.float32), np.full(9, 0.2, np.float32))
+    found = metrics.probabilities(fit.apply(logits), EMOTION)
+    np.testing.assert_allclose(fit.undo(found, EMOTION), logits, atol=1e-4)
+    pairs = logits[:, :2]
+    fit = calibration.Calibration(np.full(2, 0.7, np.float32), np.zeros(2, np.float32))
+    undone = fit.undo(metrics.probabilities(fit.apply(pairs), SENTIMENT), SENTIMENT)
+    np.testing.assert_allclose(metrics.softmax(undone), metrics.softmax(pairs), atol=1e-5)
