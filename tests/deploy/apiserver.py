@@ -14,7 +14,7 @@ import trustme
 
 from deploy.local.service import Service
 from tests.deploy.conftest import KUBERNETES, TOOLS
-from tests.deploy.images import require
+from tests.required import require
 
 PATCH = 2  # of the release whose schemas the chart is checked by
 TOKEN = "of-the-administrator"
