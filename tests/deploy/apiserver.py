@@ -112,6 +112,8 @@ class ApiServer(Service):
             str(BINARIES / "kube-apiserver"),
             f"--etcd-servers={self._etcd.url}",
             "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            "--endpoint-reconciler-type=none",
             f"--secure-port={self.port}",
             "--tls-cert-file=tls.crt",
             "--tls-private-key-file=tls.key",

@@ -103,10 +103,10 @@ async def test_a_pod_that_may_do_more_than_the_standard_allows_is_refused(
     render: Render, server: ApiServer
 ) -> None:
     pod = next(m for m in with_pods(render("minimal")) if m["kind"] == "Pod")
-    privileged = copy.deepcopy(pod)
-    privileged["spec"]["containers"][0]["securityContext"]["privileged"] = True
+    curious = copy.deepcopy(pod)
+    curious["spec"]["hostPID"] = True
     assert (await apply(server, pod))[0] == 201
-    status, said, _ = await apply(server, privileged)
+    status, said, _ = await apply(server, curious)
     assert status == 403
     assert "restricted" in said["message"]
 
