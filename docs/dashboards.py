@@ -29,7 +29,7 @@ from deploy.local.triton import REPOSITORY
 from stream.board.assets import echarts_folder
 from stream.storyline import COMMUNITIES, Turn, storyline
 from tests.deploy.prometheus import Prometheus
-from tests.stream.deployment import Deployment, deployed
+from tests.stream.deployment import Deployment, deployed, until
 
 HERE = Path(__file__).parent
 ADDRESS = "http://dashboards/"  # answered from files
@@ -37,6 +37,7 @@ PARTITIONS = 4
 RATE = 10.0  # comments a second and community
 BAD_EVERY = 100  # comments
 POINTS = 200  # of a line
+PATIENCE_S = 600.0  # with a machine that has other work
 MODELS = {"zh": "emotion_zh", "en": "emotion_en"}
 CHOSEN = {"$model": "emotion_zh", "$task": "emotion", "$label": "anger", "$__rate_interval": "20s"}
 
@@ -56,7 +57,8 @@ async def main(seconds: float) -> None:
             targets = [*(f"127.0.0.1:{port}" for port in ports), triton.metrics_url.split("/")[2]]
             async with Prometheus(folder / "prometheus", targets, dict(_yesterday()), "5s") as prometheus:
                 await _release(deployment, "promote", "1")
-                await (await deployment.worker(web_port=ports[0])).web("/live")
+                first = await deployment.worker(web_port=ports[0])
+                await until(first.address, within_s=PATIENCE_S)
                 started = time.time()
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_tell(deployment, seconds))
@@ -118,7 +120,7 @@ async def _release(deployment: Deployment, verb: str, *arguments: str) -> None:
     assert await command.process.wait() == 0, command.log.read_text()
 
 
-async def _draw(prometheus: Prometheus, since: float, until: float) -> None:
+async def _draw(prometheus: Prometheus, since: float, end: float) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
@@ -129,7 +131,7 @@ async def _draw(prometheus: Prometheus, since: float, until: float) -> None:
             dashboard = json.loads(content)
             for panel in dashboard["panels"]:
                 panel["title"] = _chosen(panel["title"])
-                asked = [_lines(prometheus, target, since, until) for target in panel["targets"]]
+                asked = [_lines(prometheus, target, since, end) for target in panel["targets"]]
                 panel["lines"] = list(itertools.chain(*await asyncio.gather(*asked)))
                 if not any(value is not None for line in panel["lines"] for _, value in line["points"]):
                     print(f"no data: {dashboard['title']}, {panel['title']}")
@@ -147,12 +149,12 @@ async def _answer(route: Route) -> None:
 
 
 async def _lines(
-    prometheus: Prometheus, target: dict[str, Any], since: float, until: float
+    prometheus: Prometheus, target: dict[str, Any], since: float, end: float
 ) -> list[dict[str, Any]]:
     """A query's series: name, labels and points as (epoch ms, value or None where there is none)."""
-    step = (until - since) / POINTS
+    step = (end - since) / POINTS
     query = _chosen(target["expr"])
-    found = await prometheus.ask("query_range", query=query, start=f"{since}", end=f"{until}", step=f"{step}")
+    found = await prometheus.ask("query_range", query=query, start=f"{since}", end=f"{end}", step=f"{step}")
     legend = target["legendFormat"].replace("{{", "{").replace("}}", "}")
     lines = []
     for series in found["result"]:
