@@ -13,7 +13,7 @@ triton-gpu := --group triton-gpu
 build    := --group build
 training := --group training
 
-.PHONY: help demo bench setup setup-training lock lock-python faults faults-long soak scale check test clean
+.PHONY: help demo bench setup setup-training lock lock-python faults faults-long soak scale dry-run check test clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -25,7 +25,7 @@ demo: setup  ## everything on this machine for a minute: three communities, one 
 	@$(BIN)/fanpulse demo
 
 test: setup setup-training  ## every test, real services included
-	$(BIN)/pytest --ignore=tests/training --ignore=tests/faults/test_scale.py
+	$(BIN)/pytest --ignore=tests/training --ignore=tests/faults/test_scale.py --ignore=tests/deploy/test_dry_run.py
 	.venv-training/bin/pytest --confcutdir=tests/training tests/training
 
 bench: setup  ## figures, compared within one run; BENCH="stream-path" for one alone
@@ -43,6 +43,9 @@ soak: setup  ## MINUTES=30 at 80 % of saturation, a rebalance a minute: does any
 scale: setup  ## a Redis Cluster and three brokers lose members under load, small; then with 8 workers, 64 partitions, 2,000 communities
 	$(BIN)/pytest tests/faults/test_scale.py
 	$(BIN)/python -m tests.faults.scale $(ARGS)
+
+dry-run: setup  ## what the chart renders, taken by a Kubernetes API server that Go builds first: a quarter of an hour, once
+	$(BIN)/pytest tests/deploy/test_dry_run.py
 
 check: setup  ## formatting, types, architecture, lock files up to date
 	$(BIN)/ruff check

@@ -14,7 +14,7 @@ Query = tuple[str, str]  # PromQL and the legend of its series
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """`unit` is one of Grafana's; `width` counts columns of its grid."""
+    """`unit` is one of Grafana's; `width` counts columns of its grid; `colours` are one below a value and one from it on."""
 
     title: str
     unit: str
@@ -22,6 +22,7 @@ class Panel:
     kind: Literal["timeseries", "stat", "heatmap"] = "timeseries"
     width: int = 8
     stacked: bool = False
+    colours: tuple[str, float, str] | None = None
     description: str = ""
 
     @property
@@ -29,7 +30,15 @@ class Panel:
         return 4 if self.kind == "stat" else 8
 
     def json(self, number: int, x: int, y: int) -> dict[str, Any]:
-        custom = {"stacking": {"mode": "normal"}, "fillOpacity": 40} if self.stacked else {"fillOpacity": 10}
+        defaults: dict[str, Any] = {"unit": self.unit}
+        if self.stacked:
+            defaults["custom"] = {"stacking": {"mode": "normal"}, "fillOpacity": 40}
+        if self.unit == "bool":
+            defaults["decimals"] = 0
+        if self.colours:
+            below, value, above = self.colours
+            steps = [{"color": below, "value": None}, {"color": above, "value": value}]
+            defaults["thresholds"] = {"mode": "absolute", "steps": steps}
         return {
             "id": number,
             "type": self.kind,
@@ -37,10 +46,7 @@ class Panel:
             "description": self.description,
             "datasource": DATASOURCE,
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
-            "fieldConfig": {
-                "defaults": {"unit": self.unit, **({"custom": custom} if self.kind == "timeseries" else {})},
-                "overrides": [],
-            },
+            "fieldConfig": {"defaults": defaults, "overrides": []},
             "targets": [
                 {
                     "refId": chr(ord("A") + position),
@@ -128,6 +134,7 @@ PIPELINE = Dashboard(
             [("1 - fanpulse:freshness_errors:ratio_rate1h", "")],
             kind="stat",
             width=6,
+            colours=("red", 0.99, "green"),
             description="Service level: 99 %.",
         ),
         Panel(
@@ -136,15 +143,24 @@ PIPELINE = Dashboard(
             [("1 - fanpulse:completeness_errors:ratio_rate1h", "")],
             kind="stat",
             width=6,
+            colours=("red", 0.999, "green"),
             description="Service level: 99.9 %; the rest are dead letters.",
         ),
-        Panel("Records waiting", "short", [("fanpulse:lag_records:sum", "")], kind="stat", width=6),
+        Panel(
+            "Records waiting",
+            "short",
+            [("fanpulse:lag_records:sum", "")],
+            kind="stat",
+            width=6,
+            colours=("green", 10_000, "red"),
+        ),
         Panel(
             "Windows published ago",
             "s",
             [("time() - max(fanpulse_windows_published_timestamp_seconds)", "")],
             kind="stat",
             width=6,
+            colours=("green", 60, "red"),
         ),
         Panel(
             "Throughput",
@@ -204,11 +220,13 @@ PIPELINE = Dashboard(
                     "{{model}}",
                 )
             ],
+            width=12,
         ),
         Panel(
             "Texts in one run of Triton, mean",
             "short",
             [(_ratio("nv_inference_count", "nv_inference_exec_count", "model"), "{{model}}")],
+            width=12,
         ),
     ],
 )
@@ -224,7 +242,8 @@ _COMPARED = _rate("fanpulse_shadow_texts_total", _SHADOW, f'{_MODEL},outcome="co
 _IN_SHADOW = _rate("fanpulse_shadow_labelled_total", "label, shadow", f'{_MODEL},by="shadow"')
 _IN_SERVED = _rate("fanpulse_shadow_labelled_total", "label, shadow", f'{_MODEL},by="served"')
 _COMPARED_WITH = _rate("fanpulse_shadow_texts_total", "shadow", f'{_MODEL},outcome="compared"')
-_SHARE = f"sum by (label) (fanpulse:label_share:rate1h{{{_MODEL}}}%s)"
+_SHARE = f"sum by (version, label) (fanpulse:label_share:rate1h{{{_MODEL}}})"
+_SHARE_YESTERDAY = f"sum by (version, label) (fanpulse:label_share:rate1h{{{_MODEL}}} offset 1d)"
 
 MODELS = Dashboard(
     "models",
@@ -255,7 +274,6 @@ MODELS = Dashboard(
             ],
             description="Canary share. A shadow scores all partitions and settles none.",
         ),
-        Panel("Requests refused", "cps", [(_rate("fanpulse_requests_refused_total", "model"), "{{model}}")]),
         Panel(
             "Share of each label",
             "percentunit",
@@ -338,6 +356,7 @@ MODELS = Dashboard(
             ],
             description="0: this version has none, so its drift is not known.",
         ),
+        Panel("Requests refused", "cps", [(_rate("fanpulse_requests_refused_total", "model"), "{{model}}")]),
         Panel(
             "Agreement with the shadow",
             "percentunit",
@@ -365,6 +384,13 @@ MODELS = Dashboard(
             ],
         ),
         Panel(
+            "Texts offered to the shadow",
+            "cps",
+            [(_rate("fanpulse_shadow_texts_total", "outcome", _MODEL), "{{outcome}}")],
+            stacked=True,
+            description="Dropped: others were waiting. Failed: the shadow gave no scores. Neither delays what is served.",
+        ),
+        Panel(
             "Shift of each label in the shadow",
             "percentunit",
             [
@@ -376,17 +402,14 @@ MODELS = Dashboard(
             description="Share of the texts that carry the label by the shadow, less the share by what is served.",
         ),
         Panel(
-            "Texts offered to the shadow",
-            "cps",
-            [(_rate("fanpulse_shadow_texts_total", "outcome", _MODEL), "{{outcome}}")],
-            stacked=True,
-            description="Dropped: others were waiting. Failed: the shadow gave no scores. Neither delays what is served.",
+            "Share of each label by version, last hour",
+            "percentunit",
+            [(_SHARE, "{{version}} {{label}}")],
         ),
         Panel(
-            "Share of each label, last hour against a day ago",
+            "Share of each label, last hour less a day ago",
             "percentunit",
-            [(_SHARE % "", "{{label}} now"), (_SHARE % " offset 1d", "{{label}} yesterday")],
-            width=12,
+            [(f"{_SHARE} - {_SHARE_YESTERDAY}", "{{version}} {{label}}")],
         ),
     ],
     [

@@ -17,13 +17,16 @@ RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "fanpulse.rules.ya
 
 
 class Prometheus(Service):
-    """`targets` are addresses; `yesterday` gives series the value they had a day ago."""
+    """`targets` are addresses; `yesterday` gives series the value they had a day ago; `every` is how often it looks."""
 
     name: ClassVar[str] = "prometheus"
     port_names: ClassVar[tuple[str, ...]] = ("http",)
 
-    def __init__(self, folder: Path, targets: Sequence[str], yesterday: Mapping[str, float]) -> None:
+    def __init__(
+        self, folder: Path, targets: Sequence[str], yesterday: Mapping[str, float], every: str = "1s"
+    ) -> None:
         super().__init__(folder)
+        self._every = every
         self._targets = targets
         self._yesterday = yesterday
 
@@ -37,7 +40,7 @@ class Prometheus(Service):
 
     async def prepare(self) -> None:
         config = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": self._every, "evaluation_interval": self._every},
             "rule_files": [str(RULES)],
             "scrape_configs": [
                 {"job_name": "fanpulse", "static_configs": [{"targets": list(self._targets)}]}
