@@ -2,7 +2,7 @@
 
 python -m docs.dashboards [SECONDS]
 
-An invented story is told while version 2 of a model takes the place of version 1, Redis forgets a partition and
+An invented story is told while one version of a model takes the place of another, Redis forgets a partition and
 Triton dies. "Yesterday" was as the models' references are.
 """
 
@@ -39,6 +39,7 @@ BAD_EVERY = 100  # comments
 POINTS = 200  # of a line
 PATIENCE_S = 600.0  # with a machine that has other work
 MODELS = {"zh": "emotion_zh", "en": "emotion_en"}
+BEFORE, AFTER = "2", "3"  # versions of emotion_zh
 CHOSEN = {"$model": "emotion_zh", "$task": "emotion", "$label": "anger", "$__rate_interval": "20s"}
 
 
@@ -56,7 +57,7 @@ async def main(seconds: float) -> None:
             ports = [free_port(), free_port()]
             targets = [*(f"127.0.0.1:{port}" for port in ports), triton.metrics_url.split("/")[2]]
             async with Prometheus(folder / "prometheus", targets, dict(_yesterday()), "5s") as prometheus:
-                await _release(deployment, "promote", "1")
+                await _release(deployment, "promote", BEFORE)
                 first = await deployment.worker(web_port=ports[0])
                 await until(first.address, within_s=PATIENCE_S)
                 started = time.time()
@@ -102,15 +103,15 @@ async def _happen(deployment: Deployment, port: int, seconds: float) -> None:
     await at(0.18)
     second = await deployment.worker(web_port=port)
     await at(0.25)
-    await _release(deployment, "shadow", "2")
+    await _release(deployment, "shadow", AFTER)
     await at(0.40)
-    await _release(deployment, "promote", "2", "--canary", "0.25")
+    await _release(deployment, "promote", AFTER, "--canary", "0.1")
     await at(0.55)
     await deployment.triton.kill()
     await at(0.58)
     await deployment.triton.start()
     await at(0.72)
-    await _release(deployment, "promote", "2")
+    await _release(deployment, "promote", AFTER)
     await at(0.88)
     await second.stop()
 
