@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tokenizers import Tokenizer
@@ -174,8 +174,10 @@ def test_int8_is_smaller_and_close_and_neighbours_do_not_matter(
     parity.neighbours(after, TEXTS)
 
 
-@given(arrays(np.float32, (3, 2 * int8.BLOCK), elements=st.sampled_from(np.linspace(-9, 9, 721))))
-def test_four_bits_are_off_by_half_a_step_and_by_one_where_the_range_ends(values: np.ndarray) -> None:
+@settings(deadline=None)
+@given(arrays(np.int16, (3, 2 * int8.BLOCK), elements=st.integers(-300, 300)))
+def test_four_bits_are_off_by_half_a_step_and_by_one_where_the_range_ends(whole: np.ndarray) -> None:
+    values = whole.astype(np.float32) / 100
     packed, scale = int8.nibbles(values)
     assert (packed.shape, scale.shape) == ((3, int8.BLOCK), (3, 2))
     blocks, step = values.reshape(3, 2, int8.BLOCK), np.abs(scale)[..., None]
