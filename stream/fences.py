@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
 from stream import metrics
@@ -77,12 +78,23 @@ class FenceKeeper:
         consumer = self._consumer()
         if fence is None:
             from_start = self._start_from == "earliest"
-            offsets = await (consumer.earliest_offsets if from_start else consumer.highwaters)(tp)
-            return await self._patience(lambda: self._sink.open(tp, offsets[tp]))
-        end = (await consumer.highwaters(tp))[tp]
+            first = await self._asked(consumer.earliest_offsets if from_start else consumer.highwaters, tp)
+            return await self._patience(lambda: self._sink.open(tp, first))
+        end = await self._asked(consumer.highwaters, tp)
         if fence > end:
             raise ConfigurationError(
                 f"the fence of {tp.topic}:{tp.partition} is {fence} but the log ends at {end}: was the topic"
                 f" made anew? Use another FANPULSE_REDIS_PREFIX, or delete this topic's keys"
             )
         return fence
+
+    async def _asked(self, offsets: Callable[[TP], Awaitable[Mapping[TP, int]]], tp: TP) -> int:
+        """What Kafka says of the log of `tp`, however long it is away: aiokafka alone waits 40 s for it."""
+
+        async def once() -> int:
+            try:
+                return (await offsets(tp))[tp]
+            except KafkaTimeoutError as error:
+                raise Unavailable("Kafka", str(error)) from error
+
+        return await self._patience(once)

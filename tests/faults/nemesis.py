@@ -196,7 +196,9 @@ class Nemesis:
         files = self.redis.folder / "appendonlydir"
         async with self.redis.connect() as client:
             await _rewritten(client)
-            copy = await asyncio.to_thread(shutil.copytree, files, self.redis.folder / "copy")
+            copy = self.redis.folder / "copy"
+            shutil.rmtree(copy, ignore_errors=True)  # of a fault that could not be carried out
+            await asyncio.to_thread(shutil.copytree, files, copy)
             await asyncio.sleep(fault.lasts_s)
             await self._keep_evidence(client)
         await self.redis.kill()
