@@ -135,17 +135,17 @@ class ApiServer(Service):
     async def ready(self) -> bool:
         return (await self.ask("GET", "/readyz"))[0] == 200
 
-    async def ask(self, method: str, path: str, body: Any = None, **parameters: str) -> Answer:
-        """One request. A PATCH is a server-side apply."""
+    async def ask(self, method: str, path: str, body: str = "", **parameters: str) -> Answer:
+        """One request, its body in YAML, of which JSON is a part. A PATCH is a server-side apply."""
         trusting = ssl.create_default_context()
         self._authority.configure_trust(trusting)
-        kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+        kind = "application/apply-patch+yaml" if method == "PATCH" else "application/yaml"
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
         async with (
             aiohttp.ClientSession(
                 self.url, headers=headers, connector=aiohttp.TCPConnector(ssl=trusting)
             ) as session,
-            session.request(method, path, params=parameters, json=body) as answer,
+            session.request(method, path, params=parameters, data=body or None) as answer,
         ):
             said = await answer.text()
             plain = answer.content_type != "application/json"

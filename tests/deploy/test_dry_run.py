@@ -1,12 +1,11 @@
 """A real Kubernetes API server takes what the chart renders, into a namespace of the restricted standard."""
 
 import copy
+import json
 import warnings
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.deploy.apiserver import Answer, ApiServer, Etcd, build, module_folder
 from tests.deploy.conftest import Manifest, Render
@@ -36,15 +35,15 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiS
             "kind": "Namespace",
             "metadata": {"name": NAMESPACE, "labels": level},
         }
-        await _created(server, "/api/v1/namespaces", namespace)
+        await _created(server, "/api/v1/namespaces", json.dumps(namespace))
         definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         for module, pattern in DEFINITIONS.items():
             for path in module_folder(module).glob(pattern):
-                await _created(server, definitions, yaml.safe_load(path.read_text()))
+                await _created(server, definitions, path.read_text())
         yield server
 
 
-async def _created(server: ApiServer, path: str, body: Any) -> None:
+async def _created(server: ApiServer, path: str, body: str) -> None:
     status, said, _ = await server.ask("POST", path, body)
     assert status == 201, said
 
@@ -60,7 +59,7 @@ async def apply(server: ApiServer, manifest: Manifest) -> Answer:
 
     path = f"{root}/namespaces/{NAMESPACE}/{await until(plural)}/{manifest['metadata']['name']}"
     return await server.ask(
-        "PATCH", path, manifest, dryRun="All", fieldManager="helm", fieldValidation="Strict"
+        "PATCH", path, json.dumps(manifest), dryRun="All", fieldManager="helm", fieldValidation="Strict"
     )
 
 
@@ -117,5 +116,5 @@ async def test_a_field_that_a_custom_resource_does_not_have_is_refused(
     scaled = next(m for m in render("production") if m["kind"] == "ScaledObject")
     scaled["spec"]["maxReplicas"] = 64
     status, said, _ = await apply(server, scaled)
-    assert status == 400
-    assert "maxReplicas" in said["message"]
+    assert status >= 400
+    assert "maxReplicas: field not declared in schema" in said["message"]
