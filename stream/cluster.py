@@ -47,4 +47,5 @@ class Cluster(RedisCluster):
             return await super().execute_command(*args, **kwargs)
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:  # noqa: ARG002
+        # redis-py makes its own pipelines so, though mypy takes their class for abstract
         return _Pipeline(self, transaction)  # type: ignore[abstract]

@@ -141,6 +141,7 @@ def dumps(event: Event) -> bytes:
 
 def loads(content: bytes) -> Event:
     """Read an event back; raises pydantic.ValidationError for what is none."""
+    # Event is the dict of an EmotionEvent: tests/stream/test_events.py reads one as the other
     return EmotionEvent.model_validate_json(content).model_dump()  # type: ignore[return-value]
 
 

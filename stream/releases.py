@@ -102,6 +102,7 @@ class Releases:
     async def write(self, name: str, release: Release) -> None:
         """Put one model's versions in service, all at once; workers follow within seconds."""
         try:
+            # redis-py types the keys of a mapping invariantly, as str or bytes
             await self._redis.hset(self._key, mapping=release.fields(name))  # type: ignore[arg-type]
         except REDIS_ERRORS as error:
             raise unavailable(error) from error

@@ -167,7 +167,7 @@ def load(**overrides: object) -> Settings:
     Raises ConfigurationError naming each variable that cannot work, never its value.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
         said = dict.fromkeys(_explain(dict(e)) for e in error.errors())
         raise ConfigurationError("; ".join(said)) from None

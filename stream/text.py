@@ -90,7 +90,10 @@ def language(text: str, default: Lang) -> Lang:
     return "zh" if han >= english else "en"
 
 
+_CONFIGURABLE: dict[str, Lang] = {"zh": "zh", "en": "en"}
+
+
 def declared_language(lang: str) -> Lang:
     """Map a BCP 47 tag such as `zh-Hans-CN` to a language that models are configured for."""
     primary = lang.lower().replace("_", "-").split("-")[0]
-    return primary if primary in ("zh", "en") else "other"  # type: ignore[return-value]
+    return _CONFIGURABLE.get(primary, "other")

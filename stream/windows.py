@@ -154,7 +154,7 @@ class Publisher:
             self.forget()  # Redis went back in time: whatever was read may be wrong
         for number in fences.keys() - self._fences.keys():
             keys = self._keys.partition(self._topic, number)
-            newest: list[tuple[bytes, float]]
+            newest: list[tuple[bytes, float]]  # redis-py types what comes without scores as well
             newest = await self._redis.zrange(keys.communities, 0, -1, withscores=True)  # type: ignore[assignment]
             for name, start in newest:
                 self._touch(Place("m", int(start), name.decode()), minute)
