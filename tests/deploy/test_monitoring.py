@@ -110,8 +110,12 @@ async def test_every_variable_of_a_dashboard_has_values(prometheus: Prometheus) 
             wanted = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
             assert wanted
             series = wanted[1].replace("$model", MODEL).replace("$task", "emotion")
-            values = await prometheus.ask(f"label/{wanted[2]}/values", **{"match[]": series})
-            assert CHOSEN[f"${variable['name']}"] in values
+            label, value = wanted[2], CHOSEN[f"${variable['name']}"]
+
+            async def offered(label: str = label, series: str = series, value: str = value) -> bool:
+                return value in await prometheus.ask(f"label/{label}/values", **{"match[]": series})
+
+            await until(offered, what=f"{label} {value} of {series}")
 
 
 async def test_every_rule_is_evaluated_without_an_error(prometheus: Prometheus) -> None:
@@ -126,9 +130,12 @@ async def test_every_rule_is_evaluated_without_an_error(prometheus: Prometheus) 
 
 
 async def test_metrics_are_named_as_prometheus_wants_them(prometheus: Prometheus) -> None:
-    metadata = await prometheus.ask("metadata")
-    ours = {name: kinds[0] for name, kinds in metadata.items() if name.startswith("fanpulse_")}
-    assert len(ours) > 10
+    async def exported() -> dict[str, Any]:
+        metadata = await prometheus.ask("metadata")
+        ours = {name: kinds[0] for name, kinds in metadata.items() if name.startswith("fanpulse_")}
+        return ours if len(ours) > 10 else {}
+
+    ours = await until(exported, what="metrics of a worker")
     for name, kind in ours.items():
         assert kind["help"], name
         assert name.endswith("_total") == (kind["type"] == "counter"), name
