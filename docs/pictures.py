@@ -35,7 +35,7 @@ class Posing(Seen):
     sitter: "Posing"
 
     def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+        super().__init__(*given)
         Posing.sitter = self
 
     def save(self, path: Path) -> None:
@@ -55,7 +55,7 @@ def _in_cells(text: re.Match[str]) -> str:
 
 
 async def main(seconds: float) -> None:
-    demo_play.Seen = Posing  # type: ignore[misc]
+    demo_play.Seen = Posing
     demo_play.TURN_AFTER_S = 20.0  # time for a picture at rest
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
@@ -105,7 +105,7 @@ async def looked_at(
 ) -> Page:
     page = await browser.new_page(
         viewport={"width": width, "height": height},
-        color_scheme=scheme,  # type: ignore[arg-type]
+        color_scheme=scheme,
         locale=language,
         timezone_id="Asia/Shanghai",
     )

@@ -65,7 +65,7 @@ def add_summed(pipe: Any, enriched: list[tuple[Event, bytes]]) -> None:
 
 
 @app.agent(topic)
-async def score_comments(comments):  # type: ignore[no-untyped-def]
+async def score_comments(comments):
     """Comments → scores → one pipeline of the same writes that a settle makes."""
     async for events in comments.noack_take(256, within=0.1):
         pipe = redis.pipeline(transaction=False)

@@ -16,7 +16,7 @@ def stretch(comments: int, share: float | None, **others: object) -> Stretch:
         **{"comments_before": 200, "share_before": 0.15, "usual": 0.15, "spread": 0.04}
         | others
         | {"comments": comments, "share": share}
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_a_spike_of_five_minutes_is_judged_by_the_five_minutes() -> None:

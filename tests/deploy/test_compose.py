@@ -20,7 +20,7 @@ Services = dict[str, Any]
 
 @pytest.fixture(scope="session")
 def services() -> Services:
-    return _loaded(COMPOSE)["services"]  # type: ignore[no-any-return]
+    return _loaded(COMPOSE)["services"]
 
 
 def _loaded(*files: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def _loaded(*files: Any) -> dict[str, Any]:
     command = [loader, "-no-interpolation", "-format", "json", *files]
     done = subprocess.run(command, cwd=COMPOSE.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    return json.loads(done.stdout)
 
 
 def test_the_gpu_file_changes_triton_alone(services: Services) -> None:

@@ -43,7 +43,7 @@ clients: dict[str, Any] = {}
 connected = asyncio.Event()
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task
 async def connect() -> None:
     scorer = Scorer(
         SETTINGS.triton_url.partition("://")[2],
@@ -61,7 +61,7 @@ async def connect() -> None:
     connected.set()
 
 
-@app.agent(comments_topic)  # type: ignore[untyped-decorator]
+@app.agent(comments_topic)
 async def score_comments(comments: Any) -> None:
     await connected.wait()
     async for events in comments.take_events(256, within=0.5):

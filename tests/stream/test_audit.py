@@ -44,7 +44,7 @@ async def audited(deployment: Deployment) -> tuple[int, dict[str, object], list[
 async def test_what_was_settled_once_passes(settled: Deployment) -> None:
     code, result, named = await audited(settled)
     assert (code, named) == (0, [])
-    for partition in result["partitions"]:  # type: ignore[attr-defined]
+    for partition in result["partitions"]:
         assert (partition["records"], partition["events"], partition["rejected"]) == (40, 36, 4)
         assert partition["waiting"] == partition["trimmed"] == partition["unchecked_buckets"] == 0
         assert partition["buckets"] > 0
@@ -88,7 +88,7 @@ async def test_trimmed_events_are_said_to_be_uncheckable(settled: Deployment) ->
     await settled.client.xtrim(settled.keys.partition(settled.topic, 0).events, maxlen=10, approximate=False)
     code, result, _ = await audited(settled)
     assert code == 0
-    first = result["partitions"][0]  # type: ignore[index]
+    first = result["partitions"][0]
     assert first["trimmed"] == 26
     assert first["unchecked_buckets"] > 0
 
@@ -97,4 +97,4 @@ async def test_what_is_not_settled_yet_waits_and_is_no_difference(settled: Deplo
     await settled.send([comment(100, ANGRY)], 0)
     code, result, _ = await audited(settled)
     assert code == 0
-    assert result["partitions"][0]["waiting"] == 1  # type: ignore[index]
+    assert result["partitions"][0]["waiting"] == 1

@@ -268,7 +268,7 @@ def _machine(server: Redis) -> Iterator[type[Fence]]:
 
 def _play(server: Redis, **how: Any) -> None:
     with _machine(server) as machine:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(
             machine,
             settings=settings(
                 max_examples=60,

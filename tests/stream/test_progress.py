@@ -59,7 +59,7 @@ def test_a_batch_may_wait_for_its_turn_while_others_get_on_but_not_for_ever(
     progress: Progress, clock: Clock
 ) -> None:
     with progress.work(FIRST):
-        for clock.now in range(0, 101, 5):  # type: ignore[assignment]
+        for clock.now in range(0, 101, 5):
             with progress.work(SECOND):
                 pass
             assert progress.is_live
@@ -80,7 +80,7 @@ async def test_retries_of_one_batch_are_no_sign_of_life_of_another(progress: Pro
     hanging = asyncio.create_task(hang())
     await asyncio.sleep(0)
     with progress.work(SECOND):
-        for clock.now in range(0, 200, 5):  # type: ignore[assignment]
+        for clock.now in range(0, 200, 5):
             progress.moved()
     assert progress.is_spent
     hung.set()
@@ -98,7 +98,7 @@ async def test_retries_of_one_batch_are_no_sign_of_life_of_another(progress: Pro
 def test_a_partition_that_stands_although_there_is_more_is_not_live_whatever_others_do(
     progress: Progress, clock: Clock, stalled: Standing
 ) -> None:
-    for clock.now in range(0, 13, 2):  # type: ignore[assignment]
+    for clock.now in range(0, 13, 2):
         with progress.work(SECOND):
             pass
         progress.stands(

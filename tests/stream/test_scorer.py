@@ -37,7 +37,7 @@ class CountingScorer(Scorer):
 def scorer_of(url: str, **settings: Any) -> CountingScorer:
     made = CountingScorer.of(Settings(triton_url=url, **settings))
     made.watch()
-    return made  # type: ignore[return-value]
+    return made
 
 
 @pytest.fixture

@@ -59,11 +59,11 @@ async def test_a_batch_at_the_fence_is_applied_whole(sink: Sink, each_redis: Red
 
     found = await state(each_redis)
     assert found[ROOT + "fence"] == {b"next": b"8"}
-    assert [entry[0] for entry in found[ROOT + "events"]] == [b"5-1", b"6-1", b"7-1"]  # type: ignore[attr-defined]
+    assert [entry[0] for entry in found[ROOT + "events"]] == [b"5-1", b"6-1", b"7-1"]
     assert found[ROOT + "m:1800000060:辰星"] == {b"n": b"3", b"neg": b"1"}
     assert found[ROOT + "h:1800000000:辰星"] == {b"n": b"2"}
     assert found[ROOT + "communities"] == [("辰星".encode(), 1800000060.0)]
-    assert {name for name, _ in found[ROOT + "changed"]} == {  # type: ignore[attr-defined]
+    assert {name for name, _ in found[ROOT + "changed"]} == {
         "m:1800000060:辰星".encode(),
         "h:1800000000:辰星".encode(),
     }

@@ -95,7 +95,7 @@ async def test_a_server_that_ends_at_once_is_reported_with_the_end_of_its_log(tm
 
 async def test_a_server_that_never_answers_is_given_up_and_killed(tmp_path: Path) -> None:
     service = Stubborn(tmp_path, "import time; print('loading'); time.sleep(600)")
-    service.start_timeout_s = 2.0  # type: ignore[misc]
+    service.start_timeout_s = 2.0
     await service.launch()
     process = service.process
     with pytest.raises(ServiceError, match=r"(?s)not ready at stubborn://.* within 2 s.*loading"):
