@@ -10,7 +10,7 @@ from stream import sketches
 from stream.buckets import HOUR, MILLIONTHS, MINUTE
 from stream.keys import Keys
 from stream.rolling import Size, Window, starts, window_at
-from stream.sketches import Registers
+from stream.sketches import Sketch
 
 if TYPE_CHECKING:
     from stream.connections import RedisClient
@@ -119,12 +119,12 @@ class History:
                 total[known] = total.get(known, 0) + int(amount)
         return found
 
-    async def authors(self, homes: Homes) -> dict[Place, Registers]:
+    async def authors(self, homes: Homes) -> dict[Place, Sketch]:
         """The buckets' author sketches, united over the partitions; those that are not there are left out."""
-        found: dict[Place, list[Registers]] = {}
+        found: dict[Place, list[Sketch]] = {}
         for place, answer in await self._ask("GET", homes, lambda place: place.sketch):
             if answer is not None:
-                found.setdefault(place, []).append(sketches.registers(answer))
+                found.setdefault(place, []).append(sketches.read(answer))
         return {place: sketches.union(of) for place, of in found.items()}
 
     async def buckets(

@@ -14,7 +14,7 @@ from stream.buckets import MINUTE
 from stream.history import KEPT, STEPS, History, Kind, Place, current, places
 from stream.keys import Keys
 from stream.rolling import SIZES, Size, Window, starts, window_at
-from stream.sketches import Registers
+from stream.sketches import Sketch
 
 if TYPE_CHECKING:
     from stream.connections import RedisClient
@@ -34,9 +34,7 @@ class _Community:
     newest: int = 0
     minutes: dict[int, dict[str, int]] = field(default_factory=dict)
     hours: dict[int, dict[str, int]] = field(default_factory=dict)
-    authors: dict[tuple[Size, int], Registers] = field(
-        default_factory=dict
-    )  # by size and start of the window
+    authors: dict[tuple[Size, int], Sketch] = field(default_factory=dict)  # by size and start of the window
     published: dict[Size, Window] = field(default_factory=dict)
 
     def unread(self, touched: set[Place], minute: int) -> set[Place]:
@@ -55,7 +53,7 @@ class _Community:
     def remember(self, place: Place, fields: dict[str, int]) -> None:
         self._buckets(place.kind)[place.start] = fields
 
-    def count_authors(self, read: Mapping[Place, Registers], minute: int) -> None:
+    def count_authors(self, read: Mapping[Place, Sketch], minute: int) -> None:
         """Unite the sketches just read with those read before for the same windows."""
         united = {}
         for size in SIZES:
