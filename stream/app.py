@@ -130,6 +130,7 @@ class Worker:
             self._settings.comments_topic, value_serializer="raw", key_serializer="raw"
         )
 
+        # Faust's decorators have no types.
         @self._app.agent(comments, name="score_comments", isolated_partitions=True)  # type: ignore[untyped-decorator]
         async def score_comments(batches: AsyncIterator[Batch]) -> None:
             """Comments → scores → settled in Redis, one partition batch at a time."""

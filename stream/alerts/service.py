@@ -114,6 +114,8 @@ class Service:
         minute = max(int(began_from or due - MINUTE) + MINUTE, due - _CATCH_UP_MINUTES * MINUTE)
         if minute > due:
             return False
+        if not began_from and due < newest <= self._clock():
+            return False  # a first start: the minute that the first comments were said in is not over
         tracks = await self._store.tracks()
         pasts = {community: series.past(minute) for community, series in known.items()}
         fresh = any(past.stretch(FRESH_MINUTES).n for past in pasts.values())
