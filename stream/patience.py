@@ -33,30 +33,34 @@ class Patience:
         self._give_up_after_s = give_up_after_s
         self._interrupted = interrupted
         self._attempted = attempted
+        # One for all calls: it refers to itself, and one a call would pile up until the garbage collector comes.
+        self._retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=self._is_over,
+            sleep=self._sleep,
+            before_sleep=self._report,
+            reraise=True,
+        )
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what `attempt()` returns in the end.
 
         Raises Interrupted, GaveUp, or what `attempt` raises else.
         """
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Unavailable),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
-            stop=lambda state: self._interrupted().is_set() or stop_after_delay(self._give_up_after_s)(state),
-            sleep=self._sleep,
-            before_sleep=self._report,
-            reraise=True,
-        )
 
         async def once() -> T:  # tenacity awaits what is declared async only
             return await attempt()
 
         try:
-            return await retrying(once)
+            return await self._retrying(once)
         except Unavailable as error:
             if self._interrupted().is_set():
                 raise Interrupted(str(error)) from error
             raise GaveUp(f"{error}; gave up after {self._give_up_after_s:g} s") from error
+
+    def _is_over(self, state: RetryCallState) -> bool:
+        return self._interrupted().is_set() or stop_after_delay(self._give_up_after_s)(state)
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -112,7 +112,7 @@ class Pipeline:
                     max_bytes=self._record_bytes,
                 )
             except Rejected as rejected:
-                letters.append(DeadLetter(record, rejected))
+                letters.append(DeadLetter(record, rejected.reason, rejected.detail, rejected.community))
             else:
                 readable.append((record, comment))
         return readable, letters
@@ -128,8 +128,7 @@ class Pipeline:
             model = models.get(comment.lang)
             if model is None:
                 why = f"no model for language {comment.lang!r}"
-                rejected = Rejected(Reason.UNSUPPORTED_LANGUAGE, why, comment.community)
-                letters.append(DeadLetter(record, rejected))
+                letters.append(DeadLetter(record, Reason.UNSUPPORTED_LANGUAGE, why, comment.community))
             else:
                 by_model.setdefault(model, []).append((record, comment))
         answers = await asyncio.gather(
@@ -138,8 +137,7 @@ class Pipeline:
         for (model, group), answer in zip(by_model.items(), answers, strict=True):
             for (record, comment), scores in zip(group, answer, strict=True):
                 if isinstance(scores, Rejected):
-                    rejected = Rejected(scores.reason, scores.detail, comment.community)
-                    letters.append(DeadLetter(record, rejected))
+                    letters.append(DeadLetter(record, scores.reason, scores.detail, comment.community))
                 else:
                     scored.append((record, comment, scores, model))
         scored.sort(key=lambda one: one[0].offset)
@@ -166,7 +164,7 @@ class Pipeline:
 
 
 def _rejection(letter: DeadLetter) -> tuple[str, int]:
-    return letter.rejected.community, letter.record.timestamp
+    return letter.community, letter.record.timestamp
 
 
 @contextmanager

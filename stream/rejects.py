@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from stream import metrics
-from stream.comments import Rejected
+from stream.comments import Reason
 from stream.errors import Unavailable
 
 Headers = list[tuple[str, bytes]]
@@ -16,10 +16,15 @@ Headers = list[tuple[str, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record and why it was rejected."""
+    """A record and why it was rejected.
+
+    Not the exception itself: its traceback would keep the whole batch until the garbage collector comes.
+    """
 
     record: ConsumerRecord
-    rejected: Rejected
+    reason: Reason
+    detail: str
+    community: str
 
 
 class Rejects:
@@ -39,7 +44,7 @@ class Rejects:
         except (KafkaError, OSError) as error:
             raise Unavailable("Kafka", f"dead letters: {type(error).__name__}: {error}") from error
         for letter in letters:
-            metrics.REJECTED.labels(letter.rejected.reason.value).inc()
+            metrics.REJECTED.labels(letter.reason.value).inc()
 
     async def _send_one(self, letter: DeadLetter) -> None:
         record, headers = letter.record, _headers(letter)
@@ -57,10 +62,10 @@ class Rejects:
 
 
 def _headers(letter: DeadLetter) -> Headers:
-    record, rejected = letter.record, letter.rejected
+    record = letter.record
     return [
-        ("reason", rejected.reason.value.encode()),
-        ("exception", rejected.detail.encode(errors="backslashreplace")),
+        ("reason", letter.reason.value.encode()),
+        ("exception", letter.detail.encode(errors="backslashreplace")),
         ("source.topic", record.topic.encode()),
         ("source.partition", str(record.partition).encode()),
         ("source.offset", str(record.offset).encode()),

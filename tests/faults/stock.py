@@ -86,7 +86,9 @@ async def write(messages: list[Any]) -> None:
                 timestamp=round(message.timestamp * 1000),
                 headers=message.headers or (),
             )
-            letters.setdefault(message.partition, []).append(DeadLetter(record, rejected))
+            letters.setdefault(message.partition, []).append(
+                DeadLetter(record, rejected.reason, rejected.detail, rejected.community)
+            )
         else:
             readable.append((message, comment))
     model, redis = clients["model"], clients["redis"]
@@ -106,9 +108,7 @@ async def write(messages: list[Any]) -> None:
             for (message, comment), one in zip(readable, scores, strict=True)
             if message.partition == partition
         ]
-        rejected = [
-            (letter.rejected.community, letter.record.timestamp) for letter in letters.get(partition, [])
-        ]
+        rejected = [(letter.community, letter.record.timestamp) for letter in letters.get(partition, [])]
         effects = settlement(0, 0, [(event, dumps(event)) for event in made], rejected)
         for _, event in effects.events:
             pipeline.xadd(keys.events, {"event": event})
