@@ -11,6 +11,7 @@ import traceback
 from collections.abc import AsyncIterator, Coroutine
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from stream import chores, connections, metrics, topics, tracing
@@ -181,8 +182,8 @@ class Worker:
     async def _start_producer(self) -> None:
         try:
             await self._producer.start()
-        except OSError as error:
-            raise Unavailable("Kafka", str(error)) from error
+        except (KafkaError, OSError) as error:
+            raise Unavailable("Kafka", f"{type(error).__name__}: {error}") from error
 
     async def _listen(self) -> None:
         try:

@@ -10,8 +10,14 @@ import orjson
 import pytest
 
 from deploy.local import Kafka, Redis, Triton
+from deploy.local.ports import free_port
+from stream.app import Worker
 from stream.comments import Reason
+from stream.errors import Unavailable
+from stream.scorer import Scorer
+from stream.settings import Settings
 from tests import tiny_model
+from tests.faults.proxy import Proxy
 from tests.stream.conftest import Deploy
 from tests.stream.deployment import PATIENCE_S, Deployment, comment, deployed, until
 
@@ -242,6 +248,19 @@ async def test_what_cannot_work_is_refused_at_start_and_named(
     worker = await deployment.worker(**settings)
     assert await asyncio.wait_for(worker.process.wait(), PATIENCE_S) == 2
     assert said in worker.log.read_text()
+
+
+async def test_a_kafka_that_goes_away_once_the_topics_are_checked_is_waited_for(
+    deployment: Deployment,
+) -> None:
+    port = free_port()
+    settings = Settings(kafka_url=f"kafka://127.0.0.1:{port}")
+    worker = Worker(settings, Scorer.of(settings))
+    with pytest.raises(Unavailable, match="Kafka"):
+        await worker._start_producer()
+    async with Proxy(int(deployment.kafka.bootstrap.rpartition(":")[2]), port):
+        await worker._start_producer()
+        await worker._producer.stop()
 
 
 async def test_a_worker_that_waits_for_triton_leaves_at_sigterm(deployment: Deployment) -> None:
