@@ -34,6 +34,8 @@ from stream.shadow import Shadow
 from stream.sink import Sink
 from stream.windows import Publisher
 
+_CLOSED_WITHIN_S = 3.0  # after what is in flight was settled, or left to other workers
+
 log = logging.getLogger(__name__)
 
 
@@ -91,7 +93,7 @@ class Worker:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._leave)
         async with contextlib.AsyncExitStack() as closing:
             closing.callback(tracing.start(self._settings))
             watch(self._progress)
@@ -106,6 +108,11 @@ class Worker:
                 await self._patience(self._models.start)
                 await self._patience(self._start_producer)
                 await self._work()
+
+    def _leave(self) -> None:
+        """Begin to stop. A Kafka client may wait for brokers that are away for ever; then the process just ends."""
+        self._stopping.set()
+        asyncio.get_running_loop().call_later(self._settings.drain_s + _CLOSED_WITHIN_S, os._exit, 0)
 
     async def _work(self) -> None:
         starting = asyncio.create_task(self._app.start())

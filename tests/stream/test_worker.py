@@ -274,6 +274,19 @@ async def test_a_worker_that_waits_for_triton_leaves_at_sigterm(deployment: Depl
     assert await asyncio.wait_for(worker.process.wait(), PATIENCE_S) == 0
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_worker_leaves_at_sigterm_though_kafka_is_away(
+    fragile: Deployment, how: signal.Signals
+) -> None:
+    await fragile.send([comment(n, HAPPY) for n in range(10)])
+    worker = await fragile.worker(drain_s=1)
+    await fragile.settled(10)
+    assert fragile.kafka.process is not None
+    fragile.kafka.process.send_signal(how)
+    assert await worker.stop() == 0
+    fragile.kafka.process.send_signal(signal.SIGCONT)
+
+
 async def test_a_worker_that_still_waits_tells_its_metrics_and_that_it_is_not_ready(
     deployment: Deployment,
 ) -> None:
