@@ -1,4 +1,4 @@
-"""python -m training pretrain | prepare | train | evaluate | restore | export: rows become a Triton model folder."""
+"""python -m training pretrain | prepare | teach | train | evaluate | restore | export: rows become a Triton model folder."""
 
 import errno
 import json
@@ -89,6 +89,30 @@ def pretrain(
 
 
 @app.command()
+def teach(
+    name: Name,
+    data: Data = DATA,
+    run: Run = None,
+    set_: Set = None,
+    fold: Annotated[
+        int | None, typer.Option(help="fit only this fold's neural teacher: several can run side by side")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Fit teachers and write the soft targets that `train` fits to; goes on where it was stopped."""
+    from training import prepare as preparing
+    from training.teach import teach as verb
+
+    recipe = recipes.load(name, set_)
+    folder = run_folder(recipe, run)
+    if dry_run:
+        return plan(recipe, data, folder, "fit {run}/teachers and write {run}/taught")
+    if not preparing.fits(recipe, folder):
+        preparing.prepare(recipe, data, folder)
+    return screen.print(f"wrote {verb(recipe, preparing.prepared(recipe, folder), data, folder, fold)}")
+
+
+@app.command()
 def train(
     name: Name,
     data: Data = DATA,
@@ -108,6 +132,7 @@ def train(
         return plan(recipe, data, folder, first, f"train with loss {losses}", "write {run}/model")
 
     from training import baseline
+    from training.teach import taught
     from training.train import train as verb
 
     if not preparing.fits(recipe, folder):
@@ -118,6 +143,8 @@ def train(
         for key, row in baseline.baseline(recipe, splits, folder).items():
             screen.print(f"{key}: macro-F1 {row['macro_f1']:.4f}")
         return None
+    if recipe.teach is not None:
+        splits = {**splits, "train": taught(recipe, folder)}
     screen.print(f"wrote {verb(recipe, splits, folder, sums, resume=resume)}")
     return None
 

@@ -1,12 +1,13 @@
 """The honest yardstick: character n-gram tf-idf and balanced logistic regression, one per labelled set."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from training import metrics
 from training.errors import RecipeError
@@ -18,15 +19,22 @@ from training.rows import known
 NAME = "tfidf"  # stands where a recipe names its encoder
 
 
+def ngrams(settings: Mapping[str, Any], seed: int) -> Pipeline:
+    """`settings` go to TfidfVectorizer, and their `C` to LogisticRegression."""
+    rest = {"analyzer": "char", "dtype": np.float32, **settings}
+    penalty = rest.pop("C", 1.0)
+    rest["ngram_range"] = tuple(rest.get("ngram_range", (1, 1)))
+    return make_pipeline(
+        TfidfVectorizer(**rest),
+        LogisticRegression(C=penalty, class_weight="balanced", max_iter=1000, random_state=seed),
+    )
+
+
 def baseline(recipe: Recipe, splits: Splits, run: Path) -> dict[str, Any]:
     """Trains on each set's train rows, scores its test rows, writes and returns `run/baseline.json`.
 
-    `encoder.config` goes to TfidfVectorizer, and its `C` to LogisticRegression.
+    `encoder.config` holds the settings of the n-gram models.
     """
-    settings = {**(recipe.encoder.config or {})}
-    penalty = settings.pop("C", 1.0)
-    if "ngram_range" in settings:
-        settings["ngram_range"] = tuple(settings["ngram_range"])
     table: dict[str, Any] = {}
     for source in recipe.source:
         if source.task not in recipe.heads:
@@ -35,10 +43,7 @@ def baseline(recipe: Recipe, splits: Splits, run: Path) -> dict[str, Any]:
         task = recipe.heads[source.task]
         targets = train.targets[source.task]
         said = known(targets)
-        model = make_pipeline(
-            TfidfVectorizer(analyzer="char", **settings),
-            LogisticRegression(C=penalty, class_weight="balanced", max_iter=1000, random_state=recipe.seed),
-        )
+        model = ngrams(recipe.encoder.config or {}, recipe.seed)
         texts = [text for text, ok in zip(train.texts, said, strict=True) if ok]
         model.fit(texts, np.nan_to_num(targets[said]).argmax(axis=1))
         if not len(test):

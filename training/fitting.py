@@ -81,7 +81,7 @@ def arguments(schedule: Schedule, seed: int, folder: Path) -> TrainingArguments:
         logging_steps=schedule.every or 50,
         load_best_model_at_end=True,
         metric_for_best_model=schedule.best_by,
-        greater_is_better=True,
+        greater_is_better=schedule.best_by != "loss",
         restore_callback_states_from_checkpoint=True,
         seed=seed,
         data_seed=seed,
@@ -177,7 +177,7 @@ def fit(
     if last is None and PartialState().is_main_process:
         log.unlink(missing_ok=True)
     model, tokenizer = build(recipe, splits["train"].texts)
-    model.loss, model.choice = loss, recipe.train.choice
+    model.loss, model.choice, model.even = loss, recipe.train.choice, recipe.train.even
     for name, task in recipe.heads.items():
         weights = torch.from_numpy(label_weights(splits["train"].targets[name], task.kind))
         getattr(model, f"weights_{name}").copy_(weights)

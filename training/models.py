@@ -42,6 +42,7 @@ class Classifier(nn.Module):
         )
         self.loss: LossKind = "plain"
         self.choice = 0.0
+        self.even = False
         for name, task in heads.items():  # not part of a checkpoint: they belong to the data
             self.register_buffer(f"weights_{name}", torch.ones(len(task.labels)), persistent=False)
 
@@ -63,8 +64,8 @@ class Classifier(nn.Module):
         return (hidden * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **targets: Tensor) -> dict[str, Any]:
-        """With targets per task (float [B, labels], NaN unknown) there is also a `loss`, the sum over
-        tasks.
+        """With targets per task (float [B, labels], NaN unknown) there is also a `loss`: the sum of the tasks' means
+        over rows, or where `even` the mean over all rows of the batch.
         """
         vector, skipped = self.embed(input_ids, attention_mask)
         read = torch.cat([self.dropout(vector), skipped], dim=-1)
@@ -82,5 +83,8 @@ class Classifier(nn.Module):
                 )
                 for name, task in self.tasks.items()
             ]
+            if self.even:
+                shares = [(~targets[name].isnan()).any(dim=1).float().mean() for name in self.tasks]
+                losses = [loss * share for loss, share in zip(losses, shares, strict=True)]
             output = {"loss": torch.stack(losses).sum(), **output}
         return output

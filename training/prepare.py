@@ -25,8 +25,6 @@ Splits = Mapping[str, Rows]
 
 def read_source(source: Source, file: str, data: Path, seed: int) -> Rows:
     path = data / file
-    if source.format == "rows":
-        return rows.read(path, TASKS).named(source.name)
     if source.weak is not None:
         how = source.weak
         records = weak.lovelorn(path, how.files, how.words, how.sad, how.happy, seed)
@@ -59,8 +57,8 @@ def split_source(source: Source, data: Path, seed: int) -> dict[str, Rows]:
 
 
 def _split(part: Rows, share: float, task: str, seed: int) -> tuple[Rows, Rows]:
-    strata = np.nan_to_num(part.targets[task]).argmax(axis=1) if task else None
-    if strata is not None and np.bincount(strata)[np.unique(strata)].min() < 2:
+    strata: Any = np.nan_to_num(part.targets[task]).argmax(axis=1)
+    if np.bincount(strata)[np.unique(strata)].min() < 2:
         strata = None
     kept, aside = train_test_split(np.arange(len(part)), test_size=share, random_state=seed, stratify=strata)
     return part.select(sorted(kept)), part.select(sorted(aside))

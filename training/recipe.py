@@ -41,9 +41,9 @@ class Source(Section):
     train: str
     dev: str | float = 0.0
     test: str | float = 0.0
-    format: Format | Literal["rows"] = "table"  # rows: a table this system wrote, soft targets and all
+    format: Format = "table"
     weak: Weak | None = None  # builds the labels instead; `train` is then the files' folder
-    task: str = ""
+    task: str
     labels: str | dict[str, str] = ""  # the name of a published mapping, or raw label -> target label
     columns: Columns = Columns()
     mask_emoticons: bool = False
@@ -58,8 +58,6 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Source":
-        if self.format == "rows":
-            return self
         if self.task not in TASKS:
             raise ValueError(f"source {self.name}: task {self.task!r} is none of {', '.join(TASKS)}")
         if isinstance(self.labels, str) and self.labels not in MAPPINGS:
@@ -107,10 +105,26 @@ class Schedule(Section):
     decay: float = 0.01
     loss: tuple[LossKind, ...] = ("plain",)
     choice: float = 0.0  # weight of the cross entropy among the labels a set knows
+    even: bool = False  # every row weighs the same, instead of every head
     every: int | None = None  # steps between evaluations; none: once an epoch
     patience: int | None = None  # evaluations without a better score before it stops
     best_by: str = "score"  # score: the mean macro-F1 of all tasks and sources on dev
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+
+class Teaching(Section):
+    """Soft targets for the train rows of a recipe, and for texts without labels: see `training.teach`."""
+
+    folds: int = Field(3, ge=2)
+    share: float = Field(
+        0.5, ge=0, le=1
+    )  # of the neural teacher in the average; the n-gram model has the rest
+    gold: float = Field(0.3, ge=0, le=1)  # of a train row's own label in its target
+    ngrams: dict[str, Any] = {}  # for TfidfVectorizer, and `C` for LogisticRegression
+    texts: str | None = None  # Parquet file whose column `text` is labelled too
+    most: int | None = None  # of these texts, drawn with the seed
+    like: tuple[str, ...] = ()  # sets that label what has no label of their task
+    train: Schedule  # of the neural teacher
 
 
 class Shipping(Section):
@@ -131,14 +145,18 @@ class Recipe(Section):
     about: str
     seed: int = 42
     tasks: tuple[str, ...]
+    heads_by: Literal["task", "set"] = "task"  # set: sets that disagree get a head each, as teachers do
     source: tuple[Source, ...]
     encoder: Encoder
     train: Schedule = Schedule()
+    teach: Teaching | None = None  # where there is one, `train` fits to what `teach` wrote
     export: Shipping | None = None
 
     @property
     def heads(self) -> dict[str, Task]:
-        """Task by recipe key, in the order of the outputs."""
+        """Task by recipe key or, with a head for every set, by source; in the order of the outputs."""
+        if self.heads_by == "set":
+            return {source.name: TASKS[source.task] for source in self.source if source.task}
         return {name: TASKS[name] for name in self.tasks}
 
     @model_validator(mode="after")
@@ -149,6 +167,9 @@ class Recipe(Section):
         names = [source.name for source in self.source]
         if len(set(names)) < len(names):
             raise ValueError("two sources share a name")
+        strange = set(self.teach.like if self.teach else ()) - set(names)
+        if strange:
+            raise ValueError(f"teach.like names no source: {', '.join(sorted(strange))}")
         return self
 
 

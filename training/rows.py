@@ -45,9 +45,6 @@ class Rows:
     def of(self, source: str) -> "Rows":
         return self.select(i for i, name in enumerate(self.sources) if name == source)
 
-    def named(self, source: str) -> "Rows":
-        return Rows(self.texts, [source] * len(self), self.targets)
-
     def with_texts(self, texts: list[str]) -> "Rows":
         return Rows(texts, self.sources, self.targets)
 

@@ -32,7 +32,7 @@ def gather(recipe: Pretraining, data: Path, run: Path) -> dict[str, Rows]:
     }
     distinct: dict[str, tuple[str, str]] = {}
     for file in recipe.texts:
-        for text in _draw(_texts(data / file), recipe):
+        for text in draw(read_texts(data / file), recipe.most, recipe.seed):
             distinct.setdefault(report.normalized(without_emoticons(text)), (text, file))
     distinct.pop("", None)
     posts = [distinct[key] for key in sorted(distinct)]
@@ -72,16 +72,17 @@ def _there(path: Path) -> Path:
     return path
 
 
-def _texts(path: Path) -> list[str]:
+def read_texts(path: Path) -> list[str]:
+    """Raises DataError where no column `text` can be read."""
     try:
         return [text for text in pq.read_table(path, columns=["text"])["text"].to_pylist() if text]
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise DataError(path, f"has no column `text` that can be read: {error}") from error
 
 
-def _draw(texts: list[str], recipe: Pretraining) -> list[str]:
-    order = np.random.default_rng(recipe.seed).permutation(len(texts))
-    return [texts[at] for at in order[: recipe.most]]
+def draw(texts: list[str], most: int | None, seed: int) -> list[str]:
+    order = np.random.default_rng(seed).permutation(len(texts))
+    return [texts[at] for at in order[:most]]
 
 
 def _bare(part: Rows) -> Rows:
