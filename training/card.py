@@ -61,6 +61,8 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
     assert shipping is not None
     test, parity, size = figures["test"], figures["parity"], figures["size"]
     about, first, verb = recipe.about, shipping.first, f"train {recipe.name}"
+    if recipe.teach:
+        verb = f"teach {recipe.name} && python -m training {verb}"
     if "restored" in figures:
         about += f"\n\nThe weights are version {figures['restored']}'s, in fewer bits; nothing was trained."
         first, verb = "", f"restore {recipe.name} --version {figures['restored']}"
@@ -91,7 +93,7 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
         sets=table(head, sets),
         labels=table(("task/set", "label", "precision", "recall", "F1", "rows"), labels),
         calibration=table(("task", "before", "after"), errors),
-        data="\n".join(map(described, recipe.source)),
+        data="\n".join([*map(described, recipe.source), *taught(recipe)]),
         failures=shipping.failures.strip() or "None looked for.",
         megabytes=f"{size['onnx_bytes'] / 1e6:.2f}",
         int8=shipping.int8,
@@ -108,7 +110,7 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
 
 
 def described(source: Source) -> str:
-    notes = [source.task or "soft targets of teachers"]
+    notes = [source.task]
     if source.weak:
         notes.append(
             f"weak labels: posts with one of {len(source.weak.words)} key words and not labelled happy, "
@@ -122,3 +124,19 @@ def described(source: Source) -> str:
     if source.leaks != "stop":
         notes.append(f"near copies of held-out rows {'dropped' if source.leaks == 'drop' else 'kept'}")
     return f"- {source.name}: " + "; ".join(notes)
+
+
+def taught(recipe: Recipe) -> list[str]:
+    how = recipe.teach
+    if how is None:
+        return []
+    lines = [
+        f"- every train row: soft targets, {how.gold:.0%} its own label and the rest by teachers that had not seen it "
+        "(`training.teach`)"
+    ]
+    if how.texts:
+        named = f"{how.most:,} texts" if how.most else "texts"
+        lines.append(
+            f"- {how.texts}: {named} without labels, labelled by the teachers of {', '.join(how.like)}"
+        )
+    return lines
