@@ -130,13 +130,11 @@ def taught(recipe: Recipe) -> list[str]:
     how = recipe.teach
     if how is None:
         return []
-    lines = [
-        f"- every train row: soft targets, {how.gold:.0%} its own label and the rest by teachers that had not seen it "
-        "(`training.teach`)"
-    ]
+    own = f"{how.gold:.0%} its own label, the rest by teachers that had not seen it (`training.teach`)"
+    lines = [f"- every train row: soft targets, {own}"]
     if how.texts:
-        named = f"{how.most:,} texts" if how.most else "texts"
+        many = f"{how.most:,} texts" if how.most else "texts"
         lines.append(
-            f"- {how.texts}: {named} without labels, labelled by the teachers of {', '.join(how.like)}"
+            f"- {how.texts}: {many} without labels, labelled by the teachers of {', '.join(how.like)}"
         )
     return lines

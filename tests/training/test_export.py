@@ -18,6 +18,7 @@ from tests.training.conftest import RECIPE, posts, write_table
 from training import gate, int8, parity, shipped, triton
 from training import recipe as recipes
 from training.calibration import Calibration
+from training.card import card
 from training.checkpoint import load
 from training.errors import CheckpointError, GateError, ParityError
 from training.evaluate import evaluate
@@ -222,6 +223,15 @@ def test_the_card_tells_metrics_by_label_calibration_licences_failures_and_the_c
         "    make beginnings\n    python -m training train tiny && python -m training export tiny",
     ):
         assert part in card
+
+
+def test_the_card_of_a_taught_model_names_its_teachers_and_their_texts(run: Path, models: Path) -> None:
+    teaching = 'teach={ texts = "posts.parquet", most = 1200, like = ["feelings"], gold = 0.25, train = {} }'
+    recipe = recipes.load(str(run / "tiny.toml"), [teaching])
+    said = card(recipe, 1, json.loads((models / "1" / "metrics.json").read_text(encoding="utf-8")))
+    assert "soft targets, 25% its own label" in said
+    assert "posts.parquet: 1,200 texts without labels, labelled by the teachers of feelings" in said
+    assert "    python -m training teach tiny && python -m training train tiny &&" in said
 
 
 def test_a_transformer_scores_alike_in_torch_onnx_and_static_int8(tiny_bert: Path, tmp_path: Path) -> None:
