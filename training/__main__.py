@@ -132,7 +132,7 @@ def train(
         return plan(recipe, data, folder, first, f"train with loss {losses}", "write {run}/model")
 
     from training import baseline
-    from training.teach import taught
+    from training.teach import student, taught
     from training.train import train as verb
 
     if not preparing.fits(recipe, folder):
@@ -144,7 +144,7 @@ def train(
             screen.print(f"{key}: macro-F1 {row['macro_f1']:.4f}")
         return None
     if recipe.teach is not None:
-        splits = {**splits, "train": taught(recipe, folder)}
+        recipe, splits = student(recipe, folder), {**splits, "train": taught(recipe, folder)}
     screen.print(f"wrote {verb(recipe, splits, folder, sums, resume=resume)}")
     return None
 

@@ -42,7 +42,7 @@ class Classifier(nn.Module):
         )
         self.loss: LossKind = "plain"
         self.choice = 0.0
-        self.even = False
+        self.even = 0.0
         for name, task in heads.items():  # not part of a checkpoint: they belong to the data
             self.register_buffer(f"weights_{name}", torch.ones(len(task.labels)), persistent=False)
 
@@ -65,7 +65,7 @@ class Classifier(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **targets: Tensor) -> dict[str, Any]:
         """With targets per task (float [B, labels], NaN unknown) there is also a `loss`: the sum of the tasks' means
-        over rows, or where `even` the mean over all rows of the batch.
+        over rows, each times the share of the batch's rows that it is over to the power of `even`.
         """
         vector, skipped = self.embed(input_ids, attention_mask)
         read = torch.cat([self.dropout(vector), skipped], dim=-1)
@@ -85,6 +85,6 @@ class Classifier(nn.Module):
             ]
             if self.even:
                 shares = [(~targets[name].isnan()).any(dim=1).float().mean() for name in self.tasks]
-                losses = [loss * share for loss, share in zip(losses, shares, strict=True)]
+                losses = [loss * share**self.even for loss, share in zip(losses, shares, strict=True)]
             output = {"loss": torch.stack(losses).sum(), **output}
         return output

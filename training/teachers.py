@@ -1,0 +1,130 @@
+"""Two teachers a set, fitted in folds: texts -> what each set would say of them.
+
+The neural teacher is the recipe's own encoder with a head for every set, so that sets which disagree do not share one;
+the other is an n-gram model a set. They know nothing of the student.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import checkpoint, metrics, rows
+from training.baseline import ngrams
+from training.batches import EncodedRows
+from training.errors import RecipeError
+from training.fitting import fit
+from training.labels import TASKS, Task
+from training.prepare import Splits
+from training.recipe import Recipe, Source, Teaching
+from training.rows import Array, Rows
+from training.train import predict
+
+SHARES = tuple(step / 10 for step in range(11))
+Scores = dict[
+    str, Array
+]  # by set: what it says of a text, float32 [texts, labels of its task]; NaN: it never says
+
+
+def teaching_of(recipe: Recipe) -> Teaching:
+    if recipe.teach is None:
+        raise RecipeError(f"recipe {recipe.name} has no [teach] section")
+    return recipe.teach
+
+
+def teacher_of(recipe: Recipe) -> Recipe:
+    """The recipe of the neural teacher."""
+    rest = {"about": "", "teach": None, "export": None}  # what decides nothing of it
+    return recipe.model_copy(update={"heads_by": "set", "train": teaching_of(recipe).train, **rest})
+
+
+def by_set(part: Rows, recipe: Recipe) -> Rows:
+    """The same rows with targets by set instead of by task."""
+    names = np.asarray(part.sources)[:, None]
+    return Rows(
+        part.texts,
+        part.sources,
+        {
+            source.name: np.where(names == source.name, part.targets[source.task], np.float32("nan"))
+            for source in recipe.source
+        },
+    )
+
+
+def said(targets: Array) -> list[int]:
+    """The labels that a set says."""
+    return [int(label) for label in np.flatnonzero(~np.isnan(targets).all(axis=0))]
+
+
+def fit_neural(recipe: Recipe, splits: Splits, run: Path, place: NDArray[np.int64], fold: int) -> Path:
+    """The folder of a teacher fitted to all train rows but those of `fold`; one that is there is kept."""
+    teacher, folder = teacher_of(recipe), run / "teachers" / str(fold)
+    if (folder / "model").is_dir() and checkpoint.load(folder / "model").recipe == teacher:
+        return folder / "model"
+    apart = {
+        "train": by_set(splits["train"].select(np.flatnonzero(place != fold)), recipe),
+        "dev": by_set(splits["dev"], recipe),
+    }
+    trainer = fit(teacher, apart, folder, teacher.train.loss[0], resume=True)
+    fitted = checkpoint.Checkpoint(trainer.model, trainer.processing_class, teacher, {}, {}, {})
+    checkpoint.save(fitted, folder / "model")
+    return folder / "model"
+
+
+def ask_neural(folder: Path, train: Rows, texts: list[str]) -> Scores:
+    """Shared out among the labels that each set says in `train`."""
+    teacher = checkpoint.load(folder)
+    labels = {
+        source.name: said(train.of(source.name).targets[source.task]) for source in teacher.recipe.source
+    }
+    encoded = EncodedRows(
+        Rows(texts, [""] * len(texts), {}), teacher.tokenizer, teacher.recipe.encoder.max_tokens
+    )
+    logits = predict(teacher.model, encoded, teacher.tokenizer.pad_token_id or 0)
+    return {
+        name: spread(metrics.softmax(logits[name][:, known]), known, teacher.recipe.heads[name])
+        for name, known in labels.items()
+    }
+
+
+def ask_ngrams(train: Rows, recipe: Recipe, texts: list[str]) -> Scores:
+    """By an n-gram model a set, each fitted to that set's rows in `train`."""
+    settings, found = teaching_of(recipe).ngrams, {}
+    for source in recipe.source:
+        mine = train.of(source.name)
+        model = ngrams(settings, recipe.seed)
+        model.fit(mine.texts, np.nan_to_num(mine.targets[source.task]).argmax(axis=1))
+        known = [int(label) for label in model.classes_]
+        found[source.name] = spread(model.predict_proba(texts), known, recipe.heads[source.task])
+    return found
+
+
+def spread(probabilities: Array, labels: list[int], task: Task) -> Array:
+    whole = rows.unknown(len(probabilities), task)
+    whole[:, labels] = probabilities
+    return whole
+
+
+def blank(recipe: Recipe, count: int) -> Scores:
+    return {source.name: rows.unknown(count, recipe.heads[source.task]) for source in recipe.source}
+
+
+def mean(parts: Sequence[Scores]) -> Scores:
+    return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
+
+
+def blend(shares: Mapping[str, float], neural: Scores, linear: Scores) -> Scores:
+    return {name: share * neural[name] + (1 - share) * linear[name] for name, share in shares.items()}
+
+
+def best_share(source: Source, train: Rows, neural: Scores, linear: Scores) -> float:
+    """Of the neural teacher in the average, by macro-F1 on the set's train rows, which neither has seen."""
+    mine = np.flatnonzero(np.asarray(train.sources) == source.name)
+    own, task = train.targets[source.task][mine], TASKS[source.task]
+    return max(
+        SHARES,
+        key=lambda share: metrics.score(
+            share * neural[source.name][mine] + (1 - share) * linear[source.name][mine], own, task
+        )["macro_f1"],
+    )
