@@ -95,7 +95,7 @@ def teach(
     run: Run = None,
     set_: Set = None,
     fold: Annotated[
-        int | None, typer.Option(help="fit only this fold's neural teacher: several can run side by side")
+        int | None, typer.Option(help="only this fold's teachers: several can run side by side")
     ] = None,
     dry_run: DryRun = False,
 ) -> None:

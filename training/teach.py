@@ -19,14 +19,13 @@ from training.prepare import Splits, asked
 from training.recipe import Recipe
 from training.rows import Array, Rows
 from training.teachers import (
+    WHO,
     Scores,
-    ask_neural,
-    ask_ngrams,
+    ask,
     best_share,
     blank,
     blend,
     by_set,
-    fit_neural,
     mean,
     teacher_of,
     teaching_of,
@@ -85,31 +84,27 @@ def untold(recipe: Recipe, splits: Splits, data: Path) -> Rows:
 def teach(recipe: Recipe, splits: Splits, data: Path, run: Path, fold: int | None = None) -> Path:
     """Writes and returns `run/taught` (rows.parquet, figures.json: what the teachers are worth on dev).
 
-    With a `fold`, only fits that fold's neural teacher and returns its folder. A stopped run goes on where it was.
+    With a `fold`, only that fold's teachers are fitted and asked, and their folder is returned. A stopped run goes on where it was.
     """
     teaching, train, dev = teaching_of(recipe), splits["train"], splits["dev"]
     for source in recipe.source:
         if not metrics.one_label(train.of(source.name).targets[source.task]):
             raise RecipeError(f"source {source.name} has rows with several labels: teachers need one a row")
-    place = np.random.default_rng(recipe.seed).permutation(len(train)) % teaching.folds
-    if fold is not None:
-        return fit_neural(recipe, splits, run, place, fold)
     every = rows.concat([train, untold(recipe, splits, data)], recipe.heads)
-    place = np.concatenate([place, np.arange(len(every) - len(train)) % teaching.folds])
+    seen = np.random.default_rng(recipe.seed).permutation(len(train)) % teaching.folds
+    place = np.concatenate([seen, np.arange(len(every) - len(train)) % teaching.folds])
     neural, linear = blank(recipe, len(every)), blank(recipe, len(every))
-    on_dev: dict[str, list[Scores]] = {"neural": [], "ngrams": []}
-    for number in range(teaching.folds):
+    on_dev: dict[str, list[Scores]] = {who: [] for who in WHO}
+    for number in range(teaching.folds) if fold is None else [fold]:
         mine = np.flatnonzero(place == number)
         texts = [every.texts[i] for i in mine] + dev.texts
-        folder = fit_neural(recipe, splits, run, place[: len(train)], number)
-        seen = train.select(np.flatnonzero(place[: len(train)] != number))
-        for whole, told, found in (
-            (neural, on_dev["neural"], ask_neural(folder, train, texts)),
-            (linear, on_dev["ngrams"], ask_ngrams(seen, recipe, texts)),
-        ):
-            for name, values in found.items():
+        found = ask(recipe, splits, run, seen, number, texts)
+        for who, whole in zip(WHO, (neural, linear), strict=True):
+            for name, values in found[who].items():
                 whole[name][mine] = values[: len(mine)]
-            told.append({name: values[len(mine) :] for name, values in found.items()})
+            on_dev[who].append({name: values[len(mine) :] for name, values in found[who].items()})
+    if fold is not None:
+        return run / "teachers" / str(fold)
     shares = {source.name: best_share(source, train, neural, linear) for source in recipe.source}
     soft = targets(recipe, train, every, blend(shares, neural, linear))
     with replacing_folder(run / "taught") as folder:

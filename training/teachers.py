@@ -4,23 +4,27 @@ The neural teacher is the recipe's own encoder with a head for every set, so tha
 the other is an n-gram model a set. They know nothing of the student.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from training import checkpoint, metrics, rows
 from training.baseline import ngrams
 from training.batches import EncodedRows
 from training.errors import RecipeError
+from training.files import replacing, write_json
 from training.fitting import fit
 from training.labels import TASKS, Task
-from training.prepare import Splits
+from training.prepare import Splits, asked
 from training.recipe import Recipe, Source, Teaching
 from training.rows import Array, Rows
 from training.train import predict
 
+WHO = ("neural", "ngrams")
 SHARES = tuple(step / 10 for step in range(11))
 Scores = dict[
     str, Array
@@ -57,19 +61,42 @@ def said(targets: Array) -> list[int]:
     return [int(label) for label in np.flatnonzero(~np.isnan(targets).all(axis=0))]
 
 
-def fit_neural(recipe: Recipe, splits: Splits, run: Path, place: NDArray[np.int64], fold: int) -> Path:
-    """The folder of a teacher fitted to all train rows but those of `fold`; one that is there is kept."""
-    teacher, folder = teacher_of(recipe), run / "teachers" / str(fold)
+def fit_neural(recipe: Recipe, splits: Splits, folder: Path, seen: NDArray[np.bool_]) -> Path:
+    """The folder of a teacher fitted to the train rows in `seen`; one that is there is kept."""
+    teacher = teacher_of(recipe)
     if (folder / "model").is_dir() and checkpoint.load(folder / "model").recipe == teacher:
         return folder / "model"
     apart = {
-        "train": by_set(splits["train"].select(np.flatnonzero(place != fold)), recipe),
+        "train": by_set(splits["train"].select(np.flatnonzero(seen)), recipe),
         "dev": by_set(splits["dev"], recipe),
     }
     trainer = fit(teacher, apart, folder, teacher.train.loss[0], resume=True)
     fitted = checkpoint.Checkpoint(trainer.model, trainer.processing_class, teacher, {}, {}, {})
     checkpoint.save(fitted, folder / "model")
     return folder / "model"
+
+
+def ask(
+    recipe: Recipe, splits: Splits, run: Path, place: NDArray[np.int64], fold: int, texts: list[str]
+) -> dict[str, Scores]:
+    """What the neural and the n-gram teachers say of `texts`, fitted to all train rows but those of `fold`.
+
+    Kept in `run/teachers/<fold>`, and fitted and asked again only where the recipe wants others.
+    """
+    folder = run / "teachers" / str(fold)
+    note = {**asked(recipe), "teach": teaching_of(recipe).model_dump(mode="json", exclude={"gold", "like"})}
+    kept = folder / "said.safetensors"
+    if kept.is_file() and json.loads((folder / "said.json").read_text(encoding="utf-8")) == note:
+        arrays = load_file(kept)
+        return {who: {source.name: arrays[f"{who}.{source.name}"] for source in recipe.source} for who in WHO}
+    model = fit_neural(recipe, splits, folder, place != fold)
+    seen = splits["train"].select(np.flatnonzero(place != fold))
+    found = {"neural": ask_neural(model, seen, texts), "ngrams": ask_ngrams(seen, recipe, texts)}
+    kept.unlink(missing_ok=True)
+    write_json(folder / "said.json", note)
+    with replacing(kept) as aside:
+        save_file({f"{who}.{name}": found[who][name] for who in WHO for name in found[who]}, aside)
+    return found
 
 
 def ask_neural(folder: Path, train: Rows, texts: list[str]) -> Scores:

@@ -98,7 +98,7 @@ def test_each_text_is_labelled_by_the_sets_that_it_looks_like(tiny: Path) -> Non
 
 def test_a_stopped_run_keeps_the_teachers_that_are_fitted(tutored: Recipe, tmp_path: Path) -> None:
     splits = prepare.prepare(tutored, tmp_path, tmp_path / "run")
-    fitted = teach(tutored, splits, tmp_path, tmp_path / "run", fold=1) / "model.safetensors"
+    fitted = teach(tutored, splits, tmp_path, tmp_path / "run", fold=1) / "model" / "model.safetensors"
     before = fitted.stat().st_mtime_ns
     teach(tutored, splits, tmp_path, tmp_path / "run")
     assert fitted.stat().st_mtime_ns == before
