@@ -116,6 +116,9 @@ class Teaching(Section):
     """Soft targets for the train rows of a recipe, and for texts without labels: see `training.teach`."""
 
     folds: int = Field(3, ge=2)
+    neural: int | None = Field(
+        None, ge=1
+    )  # folds with a neural teacher; n-grams teach the others' rows [all]
     share: float = Field(
         0.5, ge=0, le=1
     )  # of the neural teacher in the average; the n-gram model has the rest

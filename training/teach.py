@@ -27,6 +27,7 @@ from training.teachers import (
     blend,
     by_set,
     mean,
+    neural_folds,
     teacher_of,
     teaching_of,
 )
@@ -92,17 +93,18 @@ def teach(recipe: Recipe, splits: Splits, data: Path, run: Path, fold: int | Non
             raise RecipeError(f"source {source.name} has rows with several labels: teachers need one a row")
     every = rows.concat([train, untold(recipe, splits, data)], recipe.heads)
     seen = np.random.default_rng(recipe.seed).permutation(len(train)) % teaching.folds
-    place = np.concatenate([seen, np.arange(len(every) - len(train)) % teaching.folds])
+    place = np.concatenate([seen, np.arange(len(every) - len(train)) % neural_folds(recipe)])
     neural, linear = blank(recipe, len(every)), blank(recipe, len(every))
     on_dev: dict[str, list[Scores]] = {who: [] for who in WHO}
     for number in range(teaching.folds) if fold is None else [fold]:
         mine = np.flatnonzero(place == number)
-        texts = [every.texts[i] for i in mine] + dev.texts
-        found = ask(recipe, splits, run, seen, number, texts)
+        part = rows.concat([every.select(mine), dev], recipe.heads)
+        found = ask(recipe, splits, run, seen, number, part)
         for who, whole in zip(WHO, (neural, linear), strict=True):
             for name, values in found[who].items():
                 whole[name][mine] = values[: len(mine)]
-            on_dev[who].append({name: values[len(mine) :] for name, values in found[who].items()})
+            if who == "ngrams" or number < neural_folds(recipe):
+                on_dev[who].append({name: values[len(mine) :] for name, values in found[who].items()})
     if fold is not None:
         return run / "teachers" / str(fold)
     shares = {source.name: best_share(source, train, neural, linear) for source in recipe.source}

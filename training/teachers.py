@@ -37,6 +37,11 @@ def teaching_of(recipe: Recipe) -> Teaching:
     return recipe.teach
 
 
+def neural_folds(recipe: Recipe) -> int:
+    teaching = teaching_of(recipe)
+    return teaching.folds if teaching.neural is None else min(teaching.neural, teaching.folds)
+
+
 def teacher_of(recipe: Recipe) -> Recipe:
     """The recipe of the neural teacher."""
     rest = {"about": "", "teach": None, "export": None}  # what decides nothing of it
@@ -77,21 +82,23 @@ def fit_neural(recipe: Recipe, splits: Splits, folder: Path, seen: NDArray[np.bo
 
 
 def ask(
-    recipe: Recipe, splits: Splits, run: Path, place: NDArray[np.int64], fold: int, texts: list[str]
+    recipe: Recipe, splits: Splits, run: Path, place: NDArray[np.int64], fold: int, part: Rows
 ) -> dict[str, Scores]:
-    """What the neural and the n-gram teachers say of `texts`, fitted to all train rows but those of `fold`.
+    """What the neural and the n-gram teachers say of a part, fitted to all train rows but those of `fold`.
 
     Kept in `run/teachers/<fold>`, and fitted and asked again only where the recipe wants others.
     """
     folder = run / "teachers" / str(fold)
-    note = {**asked(recipe), "teach": teaching_of(recipe).model_dump(mode="json", exclude={"gold", "like"})}
+    note = {**asked(recipe), "teach": teaching_of(recipe).model_dump(mode="json", exclude={"gold"})}
     kept = folder / "said.safetensors"
     if kept.is_file() and json.loads((folder / "said.json").read_text(encoding="utf-8")) == note:
         arrays = load_file(kept)
         return {who: {source.name: arrays[f"{who}.{source.name}"] for source in recipe.source} for who in WHO}
-    model = fit_neural(recipe, splits, folder, place != fold)
     seen = splits["train"].select(np.flatnonzero(place != fold))
-    found = {"neural": ask_neural(model, seen, texts), "ngrams": ask_ngrams(seen, recipe, texts)}
+    found = {"neural": blank(recipe, len(part)), "ngrams": ask_ngrams(seen, recipe, part)}
+    if fold < neural_folds(recipe):
+        model = fit_neural(recipe, splits, folder, place != fold)
+        found["neural"] = ask_neural(model, seen, part.texts)
     kept.unlink(missing_ok=True)
     write_json(folder / "said.json", note)
     with replacing(kept) as aside:
@@ -115,15 +122,18 @@ def ask_neural(folder: Path, train: Rows, texts: list[str]) -> Scores:
     }
 
 
-def ask_ngrams(train: Rows, recipe: Recipe, texts: list[str]) -> Scores:
-    """By an n-gram model a set, each fitted to that set's rows in `train`."""
-    settings, found = teaching_of(recipe).ngrams, {}
+def ask_ngrams(train: Rows, recipe: Recipe, part: Rows) -> Scores:
+    """By an n-gram model a set, fitted to that set's rows in `train`: of its own rows, and of all where it is in `like`."""
+    teaching, found = teaching_of(recipe), blank(recipe, len(part))
     for source in recipe.source:
         mine = train.of(source.name)
-        model = ngrams(settings, recipe.seed)
+        model = ngrams(teaching.ngrams, recipe.seed)
         model.fit(mine.texts, np.nan_to_num(mine.targets[source.task]).argmax(axis=1))
-        known = [int(label) for label in model.classes_]
-        found[source.name] = spread(model.predict_proba(texts), known, recipe.heads[source.task])
+        asked_of = [i for i, name in enumerate(part.sources) if source.name in (name, *teaching.like)]
+        if asked_of:
+            known = [int(label) for label in model.classes_]
+            probabilities = model.predict_proba([part.texts[i] for i in asked_of])
+            found[source.name][asked_of] = spread(probabilities, known, recipe.heads[source.task])
     return found
 
 
@@ -142,16 +152,17 @@ def mean(parts: Sequence[Scores]) -> Scores:
 
 
 def blend(shares: Mapping[str, float], neural: Scores, linear: Scores) -> Scores:
-    return {name: share * neural[name] + (1 - share) * linear[name] for name, share in shares.items()}
+    return {name: _blend(share, neural[name], linear[name]) for name, share in shares.items()}
+
+
+def _blend(share: float, neural: Array, linear: Array) -> Array:
+    return np.where(np.isnan(neural), linear, share * neural + (1 - share) * linear)
 
 
 def best_share(source: Source, train: Rows, neural: Scores, linear: Scores) -> float:
     """Of the neural teacher in the average, by macro-F1 on the set's train rows, which neither has seen."""
-    mine = np.flatnonzero(np.asarray(train.sources) == source.name)
+    there = ~np.isnan(neural[source.name][: len(train)]).all(axis=1)
+    mine = np.flatnonzero((np.asarray(train.sources) == source.name) & there)
     own, task = train.targets[source.task][mine], TASKS[source.task]
-    return max(
-        SHARES,
-        key=lambda share: metrics.score(
-            share * neural[source.name][mine] + (1 - share) * linear[source.name][mine], own, task
-        )["macro_f1"],
-    )
+    pair = neural[source.name][mine], linear[source.name][mine]
+    return max(SHARES, key=lambda share: metrics.score(_blend(share, *pair), own, task)["macro_f1"])
