@@ -15,6 +15,7 @@ from training.labels import MAPPINGS, TASKS
 from training.recipe import Recipe
 from training.rows import Rows
 from training.teach import resembling, taught, teach
+from training.teachers import blend
 
 EMOTION = TASKS["emotion"]
 KNOWN = [EMOTION.index(name) for name in ("anger", "anxiety", "joy", "neutral", "sorrow", "surprise")]
@@ -82,6 +83,12 @@ def test_a_row_is_taught_by_teachers_that_have_not_seen_it(tmp_path: Path) -> No
     found = taught(recipe, tmp_path / "run").of("moods").targets["sentiment"]
     # labels drawn by lot can be known by heart alone
     assert 0.3 < (found.argmax(axis=1) == drawn.argmax(axis=1)).mean() < 0.7
+
+
+def test_a_row_without_a_neural_teacher_is_left_to_the_n_grams() -> None:
+    neural, linear = np.array([[0.9, 0.1], [np.nan, np.nan]]), np.array([[0.5, 0.5], [0.2, 0.8]])
+    both = blend({"moods": 0.5}, {"moods": neural}, {"moods": linear})["moods"]
+    np.testing.assert_allclose(both, [[0.7, 0.3], [0.2, 0.8]])
 
 
 def test_each_text_is_labelled_by_the_sets_that_it_looks_like(tiny: Path) -> None:
