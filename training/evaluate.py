@@ -15,9 +15,9 @@ from training.checkpoint import Checkpoint, load
 from training.everyday import everyday
 from training.exported import Exported
 from training.files import replacing_folder, write_json, write_text
+from training.inference import predict
 from training.metrics import chosen, one_label
 from training.rows import Array, Rows, known
-from training.train import predict
 
 
 def score(checkpoint: Checkpoint, texts: list[str]) -> dict[str, Array]:

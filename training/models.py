@@ -72,19 +72,23 @@ class Classifier(nn.Module):
         logits = {name: head(read) for name, head in self.heads.items()}
         output: dict[str, Any] = {"logits": logits, "embedding": functional.normalize(vector, dim=-1)}
         if targets:
-            losses = [
-                task_loss(
-                    logits[name].float(),
-                    targets[name],
-                    task,
-                    self.loss,
-                    getattr(self, f"weights_{name}"),
-                    self.choice,
-                )
-                for name, task in self.tasks.items()
-            ]
-            if self.even:
-                shares = [(~targets[name].isnan()).any(dim=1).float().mean() for name in self.tasks]
-                losses = [loss * share**self.even for loss, share in zip(losses, shares, strict=True)]
-            output = {"loss": torch.stack(losses).sum(), **output}
+            output = {"loss": self.loss_of(logits, targets), **output}
         return output
+
+    def loss_of(self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Of logits and targets per task, both float [B, labels]; see `forward`."""
+        losses = [
+            task_loss(
+                logits[name].float(),
+                targets[name],
+                task,
+                self.loss,
+                getattr(self, f"weights_{name}"),
+                self.choice,
+            )
+            for name, task in self.tasks.items()
+        ]
+        if self.even:
+            shares = [(~targets[name].isnan()).any(dim=1).float().mean() for name in self.tasks]
+            losses = [loss * share**self.even for loss, share in zip(losses, shares, strict=True)]
+        return torch.stack(losses).sum()

@@ -18,11 +18,11 @@ from training.batches import EncodedRows
 from training.errors import RecipeError
 from training.files import replacing, write_json
 from training.fitting import fit
+from training.inference import predict
 from training.labels import TASKS, Task
 from training.prepare import Splits, asked
 from training.recipe import Recipe, Source, Teaching
 from training.rows import Array, Rows
-from training.train import predict
 
 WHO = ("neural", "ngrams")
 SHARES = tuple(step / 10 for step in range(11))

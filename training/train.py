@@ -4,37 +4,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import peft
 import torch
 import transformers
 
-from training import calibration, checkpoint, metrics
-from training.batches import Collator, EncodedRows
+from training import calibration, checkpoint, linear, metrics
 from training.errors import DataError
 from training.fitting import fit
+from training.inference import predict
 from training.models import Classifier
 from training.prepare import Splits
 from training.recipe import Recipe
 from training.rows import Array, Rows
-
-
-def predict(model: Classifier, rows: EncodedRows, pad: int, batch: int = 256) -> dict[str, Array]:
-    """Logits per task, float32 [rows, labels]; rows run in order of length, which wastes no padding."""
-    collate, device = Collator(pad), next(model.parameters()).device
-    order = sorted(range(len(rows)), key=lambda index: len(rows.ids[index]))
-    found: dict[str, Array] = {
-        name: np.empty((len(rows), len(task.labels)), np.float32) for name, task in model.tasks.items()
-    }
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(order), batch):
-            part = order[start : start + batch]
-            inputs = collate([{"input_ids": rows.ids[index]} for index in part])
-            outputs = model(**{key: value.to(device) for key, value in inputs.items()})
-            for name, logits in outputs["logits"].items():
-                found[name][part] = logits.float().cpu().numpy()
-    return found
 
 
 def tune(
@@ -69,7 +50,10 @@ def train(
     if not len(splits["dev"]):
         raise DataError(run / "data" / "dev.parquet", "no dev rows: give a source a `dev` file or share")
     fitted = [fit(recipe, splits, run, loss, resume=resume) for loss in recipe.train.loss]
-    best = max(fitted, key=lambda trainer: trainer.state.best_metric or 0.0)
+    least = recipe.train.best_by == "loss"
+    best = (min if least else max)(fitted, key=lambda trainer: trainer.state.best_metric or 0.0)
+    if recipe.train.linear:
+        linear.fit(recipe, best.model, best.processing_class, splits["train"], splits["dev"])
     logits = predict(best.model, best.eval_dataset, best.data_collator.pad)
     fits, cuts, figures = tune(best.model, logits, splits["dev"])
     meta: dict[str, Any] = {

@@ -157,11 +157,15 @@ class UseEncoder(PreTrainedModel):
                 hidden = mix(hidden, present)
             parts += pools(hidden, self.attention, present)
         if self.config.skip_size:
-            linear = (self.linear_tokens(input_ids) * present).sum(dim=1)
-            linear = linear + self._sum_ngrams(self.linear_ngrams, input_ids, present)
-            parts.append(linear / length.sqrt())
+            parts.append(self.linear(input_ids, present))
         pooled = torch.cat(parts, dim=-1)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
+
+    def linear(self, input_ids: Tensor, present: Tensor) -> Tensor:
+        """int64 [B,T] and its mask [B,T,1] -> what passes the embedding by, [B, skip_size]."""
+        total = (self.linear_tokens(input_ids) * present).sum(dim=1)
+        total = total + self._sum_ngrams(self.linear_ngrams, input_ids, present)
+        return total / present.sum(dim=1).clamp(min=1).sqrt()
 
     @staticmethod
     def _sum_ngrams(table: nn.Embedding, ids: Tensor, present: Tensor) -> Tensor:
