@@ -61,10 +61,12 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
     assert shipping is not None
     test, parity, size = figures["test"], figures["parity"], figures["size"]
     about, first, verb = recipe.about, shipping.first, f"train {recipe.name}"
+    data = [*map(described, recipe.source), *taught(recipe)]
     if recipe.teach:
         verb = f"teach {recipe.name} && python -m training {verb}"
     if "restored" in figures:
         about += f"\n\nThe weights are version {figures['restored']}'s, in fewer bits; nothing was trained."
+        data = list(map(described, recipe.source))
         first, verb = "", f"restore {recipe.name} --version {figures['restored']}"
     head = ["set", "task", "rows", "accuracy", "macro-F1"]
     sets = [
@@ -93,7 +95,7 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
         sets=table(head, sets),
         labels=table(("task/set", "label", "precision", "recall", "F1", "rows"), labels),
         calibration=table(("task", "before", "after"), errors),
-        data="\n".join([*map(described, recipe.source), *taught(recipe)]),
+        data="\n".join(data),
         failures=shipping.failures.strip() or "None looked for.",
         megabytes=f"{size['onnx_bytes'] / 1e6:.2f}",
         int8=shipping.int8,
