@@ -133,7 +133,7 @@ def student(recipe: Recipe, run: Path) -> Recipe:
 
 def wanted(recipe: Recipe) -> dict[str, Any]:
     """What decides the taught rows."""
-    return {**asked(recipe), "teach": teaching_of(recipe).model_dump(mode="json")}
+    return {**asked(recipe), "teach": teaching_of(recipe).model_dump(mode="json", exclude_defaults=True)}
 
 
 def taught(recipe: Recipe, run: Path) -> Rows:

@@ -89,7 +89,10 @@ def ask(
     Kept in `run/teachers/<fold>`, and fitted and asked again only where the recipe wants others.
     """
     folder = run / "teachers" / str(fold)
-    note = {**asked(recipe), "teach": teaching_of(recipe).model_dump(mode="json", exclude={"gold"})}
+    note = {
+        **asked(recipe),
+        "teach": teaching_of(recipe).model_dump(mode="json", exclude={"gold"}, exclude_defaults=True),
+    }
     kept = folder / "said.safetensors"
     if kept.is_file() and json.loads((folder / "said.json").read_text(encoding="utf-8")) == note:
         arrays = load_file(kept)
