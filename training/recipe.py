@@ -117,12 +117,8 @@ class Teaching(Section):
     """Soft targets for the train rows of a recipe, and for texts without labels: see `training.teach`."""
 
     folds: int = Field(3, ge=2)
-    neural: int | None = Field(
-        None, ge=1
-    )  # folds with a neural teacher; n-grams teach the others' rows [all]
-    share: float = Field(
-        0.5, ge=0, le=1
-    )  # of the neural teacher in the average; the n-gram model has the rest
+    # folds with a neural teacher; n-grams alone teach the others' rows [all]
+    neural: int | None = Field(None, ge=1)
     gold: float = Field(0.3, ge=0, le=1)  # of a train row's own label in its target
     ngrams: dict[str, Any] = {}  # for TfidfVectorizer, and `C` for LogisticRegression
     texts: str | None = None  # Parquet file whose column `text` is labelled too

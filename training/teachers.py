@@ -26,9 +26,8 @@ from training.rows import Array, Rows
 
 WHO = ("neural", "ngrams")
 SHARES = tuple(step / 10 for step in range(11))
-Scores = dict[
-    str, Array
-]  # by set: what it says of a text, float32 [texts, labels of its task]; NaN: it never says
+Scores = dict[str, Array]
+"""By set, what it says of a text: float32 [texts, labels of its task]; NaN: it never says."""
 
 
 def teaching_of(recipe: Recipe) -> Teaching:
