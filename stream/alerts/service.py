@@ -114,13 +114,13 @@ class Service:
         minute = max(int(began_from or due - MINUTE) + MINUTE, due - _CATCH_UP_MINUTES * MINUTE)
         if minute > due:
             return False
-        if not began_from and due < newest <= self._clock():
-            return False  # a first start: the minute that the first comments were said in is not over
         tracks = await self._store.tracks()
         pasts = {community: series.past(minute) for community, series in known.items()}
         fresh = any(past.stretch(FRESH_MINUTES).n for past in pasts.values())
         later = any(series.past(due).stretch((due - minute) // MINUTE).n for series in known.values())
         if not fresh and not later and not await self._is_silence(newest, status):
+            if not began_from and due < newest <= self._clock():
+                return False  # a first start: the minute that the first comments were said in is not over
             return await self._wait(token, began_from, newest, tracks, due)
         judging = Judging(self._rules.content, self._watch, minute)
         if missing := tracks.pop(MISSING, None):

@@ -169,13 +169,12 @@ async def test_missing_data_neither_fires_nor_resolves_but_is_told(fp, town, clo
 
 async def test_the_first_minute_of_all_is_no_missing_data(fp, town, clock, tmp_path):
     service = Service(fp, rules_file(tmp_path, SHIFT), clock=clock)
-    clock.after(59)
-    await town.write(60, 2)
-    await service.turn()
-    clock.after(60)
-    await service.turn()
+    for minute in (59, 60, 61):
+        clock.after(minute)
+        await town.write(minute + 1, 2)  # the minute that has just begun
+        await service.turn()
     assert await told(fp) == []
-    assert int((await Store(fp.redis, fp.keys).status())["minute"]) == NOON + 60 * MINUTE
+    assert int((await Store(fp.redis, fp.keys).status())["minute"]) == NOON + 61 * MINUTE
 
 
 async def test_comments_that_come_after_an_outage_are_judged_by_their_own_minutes(fp, town, clock, tmp_path):
