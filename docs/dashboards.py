@@ -39,7 +39,7 @@ BAD_EVERY = 100  # comments
 POINTS = 200  # of a line
 PATIENCE_S = 600.0  # with a machine that has other work
 MODELS = {"zh": "emotion_zh", "en": "emotion_en"}
-BEFORE, AFTER = "2", "3"  # versions of emotion_zh
+BEFORE, AFTER = "3", "4"  # versions of emotion_zh
 CHOSEN = {"$model": "emotion_zh", "$task": "emotion", "$label": "anger", "$__rate_interval": "20s"}
 
 
