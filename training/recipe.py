@@ -124,7 +124,6 @@ class Teaching(Section):
     texts: str | None = None  # Parquet file whose column `text` is labelled too
     most: int | None = None  # of these texts, drawn with the seed
     like: tuple[str, ...] = ()  # sets that label what has no label of their task
-    encoder: Encoder | None = None  # of the neural teacher [the recipe's own]
     train: Schedule  # of the neural teacher
 
 

@@ -124,11 +124,7 @@ def worth(recipe: Recipe, dev: Rows, shares: Mapping[str, float], neural: Scores
 
 
 def student(recipe: Recipe, run: Path) -> Recipe:
-    """The recipe with the first teacher's encoder to start from, where it is of its kind: that one knows the sets, and
-    held-out rows no better.
-    """
-    if teaching_of(recipe).encoder is not None:
-        return recipe
+    """The recipe with the first teacher's encoder to start from: it knows the sets, and held-out rows no better."""
     encoder = recipe.encoder.model_copy(
         update={"name": str(run / "teachers" / "0" / "model"), "config": None, "tokenizer": None}
     )

