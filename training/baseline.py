@@ -1,13 +1,13 @@
 """The honest yardstick: character n-gram tf-idf and balanced logistic regression, one per labelled set."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from training import metrics
 from training.errors import RecipeError
@@ -19,26 +19,13 @@ from training.rows import known
 NAME = "tfidf"  # stands where a recipe names its encoder
 
 
-def ngrams(
-    settings: Mapping[str, Any], seed: int, tokenize: Callable[[str], list[str]] | None = None
-) -> Pipeline:
-    """`settings` go to TfidfVectorizer and their `C` to LogisticRegression; with `pieces`, a range, there are n-grams of
-    what `tokenize` makes of a text besides.
-    """
+def ngrams(settings: Mapping[str, Any], seed: int) -> Pipeline:
+    """`settings` go to TfidfVectorizer, and their `C` to LogisticRegression."""
     rest = {"analyzer": "char", "dtype": np.float32, **settings}
-    penalty, pieces = rest.pop("C", 1.0), rest.pop("pieces", None)
+    penalty = rest.pop("C", 1.0)
     rest["ngram_range"] = tuple(rest.get("ngram_range", (1, 1)))
-    parts = [TfidfVectorizer(**rest)]
-    if pieces:
-        words = {
-            "analyzer": "word",
-            "ngram_range": tuple(pieces),
-            "tokenizer": tokenize,
-            "token_pattern": None,
-        }
-        parts.append(TfidfVectorizer(**{**rest, **words, "lowercase": False}))
     return make_pipeline(
-        make_union(*parts),
+        TfidfVectorizer(**rest),
         LogisticRegression(C=penalty, class_weight="balanced", max_iter=1000, random_state=seed),
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from training import metrics, report, rows
+from training.baseline import ngrams
 from training.errors import DataError, RecipeError
 from training.files import replacing_folder, write_json
 from training.prepare import Splits, asked
@@ -27,7 +28,6 @@ from training.teachers import (
     by_set,
     mean,
     neural_folds,
-    ngram_model,
     teacher_of,
     teaching_of,
 )
@@ -47,7 +47,7 @@ def resembling(train: Rows, recipe: Recipe, texts: list[str]) -> dict[str, list[
             found[task] = [(names[0], np.ones((len(texts), 1), np.float32))]
         elif names:
             told = train.select(i for i, name in enumerate(train.sources) if name in names)
-            model = ngram_model(recipe, told.texts).fit(told.texts, told.sources)
+            model = ngrams(teaching.ngrams, recipe.seed).fit(told.texts, told.sources)
             shares = model.predict_proba(texts).astype(np.float32)
             found[task] = [(name, shares[:, [i]]) for i, name in enumerate(model.classes_)]
     return found

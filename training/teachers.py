@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from sklearn.pipeline import Pipeline
 
 from training import checkpoint, metrics, rows
 from training.baseline import ngrams
 from training.batches import EncodedRows
-from training.encoders.loading import load_encoder
 from training.errors import RecipeError
 from training.files import replacing, write_json
 from training.fitting import fit
@@ -126,19 +124,12 @@ def ask_neural(folder: Path, train: Rows, texts: list[str]) -> Scores:
     }
 
 
-def ngram_model(recipe: Recipe, texts: list[str]) -> Pipeline:
-    """Not fitted; it may read the pieces of the student's tokenizer beside characters."""
-    settings = teaching_of(recipe).ngrams
-    tokenize = load_encoder(recipe.encoder, texts)[1].tokenize if "pieces" in settings else None
-    return ngrams(settings, recipe.seed, tokenize)
-
-
 def ask_ngrams(train: Rows, recipe: Recipe, part: Rows) -> Scores:
     """By an n-gram model a set, fitted to that set's rows in `train`: of its own rows, and of all where it is in `like`."""
     teaching, found = teaching_of(recipe), blank(recipe, len(part))
     for source in recipe.source:
         mine = train.of(source.name)
-        model = ngram_model(recipe, mine.texts)
+        model = ngrams(teaching.ngrams, recipe.seed)
         model.fit(mine.texts, np.nan_to_num(mine.targets[source.task]).argmax(axis=1))
         asked_of = [i for i, name in enumerate(part.sources) if source.name in (name, *teaching.like)]
         if asked_of:

@@ -27,7 +27,7 @@ texts = "untold.parquet"
 most = 30
 like = ["feelings"]
 train = { epochs = 4, batch = 16, rate = 2e-2 }
-ngrams = { ngram_range = [1, 2], pieces = [1, 2] }
+ngrams = { ngram_range = [1, 2] }
 """
 LIKE_BOTH = '{ like = ["feelings", "moods"], ngrams = { ngram_range = [1, 2] }, train = {} }'
 
