@@ -105,7 +105,6 @@ class Schedule(Section):
     decay: float = 0.01
     loss: tuple[LossKind, ...] = ("plain",)
     choice: float = 0.0  # weight of the cross entropy among the labels a set knows
-    linear: int = 0  # epochs in which the linear part alone is fitted afterwards: see `training.linear`
     even: float = 0.0  # 0: every head weighs the same, 1: every row
     every: int | None = None  # steps between evaluations; none: once an epoch
     patience: int | None = None  # evaluations without a better score before it stops

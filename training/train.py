@@ -8,7 +8,7 @@ import peft
 import torch
 import transformers
 
-from training import calibration, checkpoint, linear, metrics
+from training import calibration, checkpoint, metrics
 from training.errors import DataError
 from training.fitting import fit
 from training.inference import predict
@@ -52,8 +52,6 @@ def train(
     fitted = [fit(recipe, splits, run, loss, resume=resume) for loss in recipe.train.loss]
     least = recipe.train.best_by == "loss"
     best = (min if least else max)(fitted, key=lambda trainer: trainer.state.best_metric or 0.0)
-    if recipe.train.linear:
-        linear.fit(recipe, best.model, best.processing_class, splits["train"], splits["dev"])
     logits = predict(best.model, best.eval_dataset, best.data_collator.pad)
     fits, cuts, figures = tune(best.model, logits, splits["dev"])
     meta: dict[str, Any] = {
