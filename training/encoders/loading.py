@@ -1,5 +1,6 @@
 """An encoder and its tokenizer, pretrained or built anew, as a recipe names them."""
 
+import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from training import ngrams
@@ -13,16 +14,19 @@ def load_encoder(choice: Start, texts: list[str]) -> tuple[PreTrainedModel, PreT
 
     Raises RecipeError where one of both cannot be loaded, or they do not belong together.
     """
+    # On a CPU the backward pass of torch's fused attention takes longer than all the rest of a BERT layer.
+    attention = None if torch.cuda.is_available() else "eager"
     try:
         if choice.tokenizer or choice.config is None:
             tokenizer = AutoTokenizer.from_pretrained(choice.tokenizer or choice.name)
         else:
             tokenizer = ngrams.character_tokenizer(texts, size=choice.config.get("vocab_size", 8192))
         if choice.config is None:
-            encoder = AutoModel.from_pretrained(choice.name)
+            encoder = AutoModel.from_pretrained(choice.name, attn_implementation=attention)
         else:
             config = {**choice.config, "vocab_size": len(tokenizer)}
-            encoder = AutoModel.from_config(AutoConfig.for_model(choice.name, **config))
+            config = AutoConfig.for_model(choice.name, **config)
+            encoder = AutoModel.from_config(config, attn_implementation=attention)
     except (OSError, ValueError) as error:
         raise RecipeError(f"encoder {choice.name} cannot be loaded: {error}") from error
     if len(tokenizer) > encoder.config.vocab_size:
