@@ -49,7 +49,9 @@ class Exported:
         slices = [order[start : start + slice_] for start in range(0, len(order), slice_)]
         found: dict[str, Array] = {}
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            for part, values in zip(slices, pool.map(lambda part: self._run(texts, part), slices), strict=True):
+            for part, values in zip(
+                slices, pool.map(lambda part: self._run(texts, part), slices), strict=True
+            ):
                 for name, value in zip(self.outputs, values, strict=True):
                     found.setdefault(name, np.empty((len(texts), value.shape[1]), np.float32))[part] = value
         return found

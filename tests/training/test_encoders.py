@@ -61,9 +61,7 @@ def test_the_cut_encoder_sees_a_text_as_the_whole_graph_does(jar: zipfile.ZipFil
     np.testing.assert_allclose(hidden(cut, POSTS[0]), theirs, atol=1e-4)
 
 
-def test_the_tokenizer_cuts_as_bge_does_and_knows_what_bge_does_not(
-    jar: zipfile.ZipFile, cut: Path
-) -> None:
+def test_the_tokenizer_cuts_as_bge_does_and_knows_what_bge_does_not(jar: zipfile.ZipFile, cut: Path) -> None:
     tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(cut)
     assert tokenizer.tokenize(POSTS[0]) == whole_tokenizer(jar).encode(POSTS[0]).tokens[1:-1]
     assert tokenizer.tokenize(POSTS[1])[-2:] == ["😡", "😡"]  # one word each

@@ -40,6 +40,7 @@ every = 8
 best_by = "accuracy"
 """
 
+
 @pytest.fixture
 def untold(tiny: Path, tmp_path: Path) -> Path:
     """The path of a small pretraining recipe, its posts beside it; some of them are held-out rows of `tiny`."""

@@ -120,7 +120,9 @@ def test_a_model_may_start_from_the_encoder_of_another(tiny: Path, tiny_bert: Pa
     pretrained(tiny)
     short = ["encoder.pooling=first", "train.epochs=1"]
     made = fitted(recipes.load(str(tiny), [f"encoder.name={tiny_bert}", *short]), tmp_path, tmp_path / "run")
-    model, _ = fitting.build(recipes.load(str(tiny), [f"encoder.name={tmp_path / 'run' / 'model'}", *short]), [])
+    model, _ = fitting.build(
+        recipes.load(str(tiny), [f"encoder.name={tmp_path / 'run' / 'model'}", *short]), []
+    )
     for name, weight in made.model.encoder.state_dict().items():
         torch.testing.assert_close(model.encoder.state_dict()[name], weight, rtol=0, atol=0)
 

@@ -91,7 +91,11 @@ def bge(
     state["normalizer"]["lowercase"] = True  # its vocabulary has no capitals
     tokenizer = Tokenizer.from_str(json.dumps(state))
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Replace(Regex(ADDRESS), " "), normalizers.Replace(Regex(MENTION), "@"), tokenizer.normalizer]
+        [
+            normalizers.Replace(Regex(ADDRESS), " "),
+            normalizers.Replace(Regex(MENTION), "@"),
+            tokenizer.normalizer,
+        ]
     )
     # WordPiece knows an emoji at the start of a word alone: each becomes a word of its own
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

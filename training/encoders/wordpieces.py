@@ -35,4 +35,6 @@ def renumber(state: dict[str, Any], pieces: Sequence[str], new: Sequence[str] = 
 def save_tokenizer(state: dict[str, Any], out: Path, max_tokens: int) -> None:
     tokenizer = Tokenizer.from_str(json.dumps({**state, "padding": None, "truncation": None}))
     tokenizer.enable_truncation(max_tokens)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_tokens, **SPECIALS).save_pretrained(out)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=max_tokens, **SPECIALS
+    ).save_pretrained(out)
