@@ -74,7 +74,15 @@ def spoil(path: Path, output: str, factor: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "version"), [(NAME, "1"), ("emotion_zh", "3"), ("emotion_zh", "4"), ("emotion_en", "1")]
+    ("name", "version"),
+    [
+        (NAME, "1"),
+        ("emotion_zh", "3"),
+        ("emotion_zh", "4"),
+        ("emotion_zh", "5"),
+        ("emotion_en", "1"),
+        ("emotion_en", "2"),
+    ],
 )
 async def test_a_version_that_keeps_its_promises_passes(scorer: Scorer, name: str, version: str) -> None:
     served = await scorer.describe(name)
