@@ -20,13 +20,13 @@ NAME = "tfidf"  # stands where a recipe names its encoder
 
 
 def ngrams(settings: Mapping[str, Any], seed: int) -> Pipeline:
-    """`settings` go to TfidfVectorizer, and their `C` and `max_iter` to LogisticRegression."""
+    """`settings` go to TfidfVectorizer, and their `C` to LogisticRegression."""
     rest = {"analyzer": "char", "dtype": np.float32, **settings}
-    penalty, most = rest.pop("C", 1.0), rest.pop("max_iter", 1000)
+    penalty = rest.pop("C", 1.0)
     rest["ngram_range"] = tuple(rest.get("ngram_range", (1, 1)))
     return make_pipeline(
         TfidfVectorizer(**rest),
-        LogisticRegression(C=penalty, class_weight="balanced", max_iter=most, random_state=seed),
+        LogisticRegression(C=penalty, class_weight="balanced", max_iter=1000, random_state=seed),
     )
 
 

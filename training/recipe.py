@@ -117,13 +117,13 @@ class Teaching(Section):
 
     folds: int = Field(3, ge=2)
     # folds with a neural teacher; n-grams alone teach the others' rows [all]
-    neural: int | None = Field(None, ge=0)
+    neural: int | None = Field(None, ge=1)
     gold: float = Field(0.3, ge=0, le=1)  # of a train row's own label in its target
     ngrams: dict[str, Any] = {}  # for TfidfVectorizer, and `C` for LogisticRegression
     texts: str | None = None  # Parquet file whose column `text` is labelled too
     most: int | None = None  # of these texts, drawn with the seed
     like: tuple[str, ...] = ()  # sets that label what has no label of their task
-    train: Schedule = Schedule()  # of the neural teacher
+    train: Schedule  # of the neural teacher
 
 
 class Shipping(Section):

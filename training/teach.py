@@ -93,8 +93,7 @@ def teach(recipe: Recipe, splits: Splits, data: Path, run: Path, fold: int | Non
             raise RecipeError(f"source {source.name} has rows with several labels: teachers need one a row")
     every = rows.concat([train, untold(recipe, splits, data)], recipe.heads)
     seen = np.random.default_rng(recipe.seed).permutation(len(train)) % teaching.folds
-    asked_of = neural_folds(recipe) or teaching.folds  # texts without labels: folds with all their teachers
-    place = np.concatenate([seen, np.arange(len(every) - len(train)) % asked_of])
+    place = np.concatenate([seen, np.arange(len(every) - len(train)) % neural_folds(recipe)])
     neural, linear = blank(recipe, len(every)), blank(recipe, len(every))
     on_dev: dict[str, list[Scores]] = {who: [] for who in WHO}
     for number in range(teaching.folds) if fold is None else [fold]:
@@ -104,7 +103,7 @@ def teach(recipe: Recipe, splits: Splits, data: Path, run: Path, fold: int | Non
         for who, whole in zip(WHO, (neural, linear), strict=True):
             for name, values in found[who].items():
                 whole[name][mine] = values[: len(mine)]
-            if who == "ngrams" or number < asked_of:
+            if who == "ngrams" or number < neural_folds(recipe):
                 on_dev[who].append({name: values[len(mine) :] for name, values in found[who].items()})
     if fold is not None:
         return run / "teachers" / str(fold)
@@ -120,18 +119,12 @@ def teach(recipe: Recipe, splits: Splits, data: Path, run: Path, fold: int | Non
 def worth(recipe: Recipe, dev: Rows, shares: Mapping[str, float], neural: Scores, linear: Scores) -> Any:
     """By set, what the teachers score on dev alone and together."""
     told, heads = by_set(dev, recipe), teacher_of(recipe).heads
-    who = {"ngrams": linear}
-    if neural_folds(recipe):
-        who |= {"neural": neural, "both": blend(shares, neural, linear)}
+    who = {"neural": neural, "ngrams": linear, "both": blend(shares, neural, linear)}
     return {name: metrics.by_source(found, told.targets, told.sources, heads) for name, found in who.items()}
 
 
 def student(recipe: Recipe, run: Path) -> Recipe:
-    """The recipe with the first teacher's encoder to start from, if one is neural: it knows the sets, and held-out rows
-    no better.
-    """
-    if not neural_folds(recipe):
-        return recipe
+    """The recipe with the first teacher's encoder to start from: it knows the sets, and held-out rows no better."""
     encoder = recipe.encoder.model_copy(
         update={"name": str(run / "teachers" / "0" / "model"), "config": None, "tokenizer": None}
     )

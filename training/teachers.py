@@ -166,7 +166,5 @@ def best_share(source: Source, train: Rows, neural: Scores, linear: Scores) -> f
     there = ~np.isnan(neural[source.name][: len(train)]).all(axis=1)
     mine = np.flatnonzero((np.asarray(train.sources) == source.name) & there)
     own, task = train.targets[source.task][mine], TASKS[source.task]
-    if not len(mine):
-        return 0.0
     pair = neural[source.name][mine], linear[source.name][mine]
     return max(SHARES, key=lambda share: metrics.score(_blend(share, *pair), own, task)["macro_f1"])

@@ -14,7 +14,7 @@ from training.errors import DataError, RecipeError
 from training.labels import MAPPINGS, TASKS
 from training.recipe import Recipe
 from training.rows import Rows
-from training.teach import resembling, student, taught, teach
+from training.teach import resembling, taught, teach
 from training.teachers import blend
 
 EMOTION = TASKS["emotion"]
@@ -89,20 +89,6 @@ def test_a_row_without_a_neural_teacher_is_left_to_the_n_grams() -> None:
     neural, linear = np.array([[0.9, 0.1], [np.nan, np.nan]]), np.array([[0.5, 0.5], [0.2, 0.8]])
     both = blend({"moods": 0.5}, {"moods": neural}, {"moods": linear})["moods"]
     np.testing.assert_allclose(both, [[0.7, 0.3], [0.2, 0.8]])
-
-
-def test_n_gram_teachers_alone_teach_every_row_and_the_student_starts_where_the_recipe_says(
-    tutored: Recipe, tmp_path: Path
-) -> None:
-    assert tutored.teach is not None
-    alone = tutored.model_copy(update={"teach": tutored.teach.model_copy(update={"neural": 0})})
-    splits = prepare.prepare(alone, tmp_path, tmp_path / "run")
-    teach(alone, splits, tmp_path, tmp_path / "run")
-    told = taught(alone, tmp_path / "run")
-    assert not np.isnan(told.targets["emotion"][:, KNOWN]).any()
-    assert {"feelings", "moods", "untold"} == set(told.sources)
-    assert not (tmp_path / "run" / "teachers" / "0" / "model").exists()
-    assert student(alone, tmp_path / "run") == alone
 
 
 def test_each_text_is_labelled_by_the_sets_that_it_looks_like(tiny: Path) -> None:
