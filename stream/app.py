@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import AsyncIterator, Coroutine
 
@@ -110,9 +111,13 @@ class Worker:
                 await self._work()
 
     def _leave(self) -> None:
-        """Begin to stop. A Kafka client may wait for brokers that are away for ever; then the process just ends."""
+        """Begin to stop. A Kafka client may wait for brokers that are away for ever; then the process just ends, by a
+        thread of its own, as what a stopped Faust leaves behind can keep the event loop from its timers.
+        """
         self._stopping.set()
-        asyncio.get_running_loop().call_later(self._settings.drain_s + _CLOSED_WITHIN_S, os._exit, 0)
+        end_of_patience = threading.Timer(self._settings.drain_s + _CLOSED_WITHIN_S, os._exit, (0,))
+        end_of_patience.daemon = True
+        end_of_patience.start()
 
     async def _work(self) -> None:
         starting = asyncio.create_task(self._app.start())
