@@ -112,7 +112,7 @@ class Worker:
 
     def _leave(self) -> None:
         """Begin to stop. A Kafka client may wait for brokers that are away for ever; then the process just ends, by a
-        thread of its own, as what a stopped Faust leaves behind can keep the event loop from its timers.
+        thread of its own: a timer of the event loop was seen not to fire within a minute while Kafka was suspended.
         """
         self._stopping.set()
         end_of_patience = threading.Timer(self._settings.drain_s + _CLOSED_WITHIN_S, os._exit, (0,))

