@@ -95,7 +95,7 @@ def card(recipe: Recipe, version: int, figures: Mapping[str, Any]) -> str:
         failures=shipping.failures.strip() or "None looked for.",
         megabytes=f"{size['onnx_bytes'] / 1e6:.2f}",
         int8=shipping.int8,
-        bits=", wide tables of 4 bits a value" if shipping.table_bits == 4 else "",
+        bits=", wide tables of 4 bits a value" if recipe.encoder.table_bits == 4 else "",
         speed=round(size["texts_per_second"]),
         fp32=f"{parity['fp32']:.0e}",
         texts=parity["texts"],

@@ -73,7 +73,7 @@ def prove(
             folder / "model.onnx",
             shipping.int8,
             batches[:CALIBRATION_BATCHES],
-            shipping.table_bits,
+            checkpoint.recipe.encoder.table_bits,
         )
         before = parity.figures(checkpoint, exported.score(splits["test"].texts), splits["test"])
     small = Exported(folder)

@@ -23,7 +23,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from training import metrics
+from training import fourbits, metrics
 from training.batches import Collator, EncodedRows
 from training.collapse import collapsed
 from training.encoders.loading import load_encoder
@@ -41,6 +41,8 @@ def build(recipe: Recipe, texts: list[str]) -> tuple[Classifier, PreTrainedToken
     torch.manual_seed(recipe.seed)
     choice = recipe.encoder
     encoder, tokenizer = load_encoder(choice, texts)
+    if choice.table_bits == 4:
+        fourbits.read_rounded(encoder.get_input_embeddings())
     if choice.lora is not None:
         adapters = LoraConfig(
             r=choice.lora.rank,
@@ -186,7 +188,13 @@ def fit(
         model,
         arguments(recipe.train, recipe.seed, folder),
         data_collator=Collator(tokenizer.pad_token_id or 0),
-        train_dataset=EncodedRows(splits["train"], tokenizer, recipe.encoder.max_tokens),
+        train_dataset=EncodedRows(
+            splits["train"],
+            tokenizer,
+            recipe.encoder.max_tokens,
+            hidden=recipe.train.hidden,
+            seed=recipe.seed,
+        ),
         eval_dataset=EncodedRows(splits["dev"], tokenizer, recipe.encoder.max_tokens),
         processing_class=tokenizer,
         compute_metrics=dev_metrics(recipe, splits["dev"]),
@@ -196,4 +204,6 @@ def fit(
     trainer.train(resume_from_checkpoint=last)
     if recipe.encoder.lora is not None:
         model.encoder = model.encoder.merge_and_unload()
+    if recipe.encoder.table_bits == 4:
+        fourbits.settle(model.encoder.get_input_embeddings())
     return trainer

@@ -25,6 +25,7 @@ NARROW = 64  # columns below which a table's rows are not worth four bytes of sc
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # shares of the range seen that may be kept
 WATCHED = 17  # of so many values one is watched
 BLOCK = 64  # values of a row that share a scale where they have four bits
+MANY = 1024  # rows below which four bits would save next to nothing: positions keep eight
 
 
 def scaled(values: Array, axis: int) -> tuple[NDArray[np.int8], Array]:
@@ -58,7 +59,7 @@ def quantize_weights(model: onnx.ModelProto, table_bits: int = 8) -> onnx.ModelP
     for node in graph.node:
         table = large.get(node.input[0]) if node.op_type == "Gather" and _axis(node) == 0 else None
         matrix = large.get(node.input[1]) if node.op_type in ("MatMul", "Gemm") else None
-        if table is not None and table_bits == 4 and table.dims[1] % BLOCK == 0:
+        if table is not None and table_bits == 4 and table.dims[0] >= MANY and table.dims[1] % BLOCK == 0:
             nodes.append(_gather_nibbles(graph, node, table))
         elif table is not None:
             nodes += _gather(graph, node, table, done)

@@ -90,6 +90,9 @@ class Encoder(Start):
     pooling: Literal["mean", "first", "pooled"] = "mean"
     embedding: int = Field(256, ge=128, le=384)
     dropout: float = 0.1
+    table_bits: Literal[4, 8] = (
+        8  # of an embedding's value where int8 ships; in 4 bits it is fitted in 4 bits
+    )
     lora: Lora | None = None
 
 
@@ -103,6 +106,7 @@ class Schedule(Section):
     rate: float = 2e-5
     warmup: float = 0.1  # share of all steps
     decay: float = 0.01
+    hidden: float = Field(default=0.0, ge=0, lt=1)  # share of the train texts' tokens masked, others in every epoch
     loss: tuple[LossKind, ...] = ("plain",)
     choice: float = 0.0  # weight of the cross entropy among the labels a set knows
     even: float = 0.0  # 0: every head weighs the same, 1: every row
@@ -133,7 +137,6 @@ class Shipping(Section):
     languages: tuple[str, ...]
     floor: dict[str, float] = {}  # metric on dev, such as `emotion.macro_f1` -> least value
     int8: Literal["none", "weights", "static"] = "weights"
-    table_bits: Literal[4, 8] = 8  # of a value of a wide embedding table, unless int8 is none
     queue_delay_us: int = 2000
     failures: str = ""  # known failures, for the model card
     first: str = ""  # commands that make what the recipe starts from, for the model card

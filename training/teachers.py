@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
@@ -117,7 +118,9 @@ def ask_neural(folder: Path, train: Rows, texts: list[str]) -> Scores:
     encoded = EncodedRows(
         Rows(texts, [""] * len(texts), {}), teacher.tokenizer, teacher.recipe.encoder.max_tokens
     )
-    logits = predict(teacher.model, encoded, teacher.tokenizer.pad_token_id or 0)
+    # what is blended and learnt from need not be exact to the third digit, and is asked of every row
+    with torch.autocast("cpu", torch.bfloat16, enabled=teacher.recipe.train.precision == "bf16"):
+        logits = predict(teacher.model, encoded, teacher.tokenizer.pad_token_id or 0)
     return {
         name: spread(metrics.softmax(logits[name][:, known]), known, teacher.recipe.heads[name])
         for name, known in labels.items()
