@@ -213,7 +213,9 @@ def activation_ranges(
     for batch in batches:
         present = batch["attention_mask"] > 0
         for name, values in zip(names, session.run(list(names), batch), strict=True):
-            seen[name].append((values[present] if values.ndim == 3 else values).ravel()[::WATCHED])
+            seen[name].append(
+                (values[present] if values.shape[:2] == present.shape else values).ravel()[::WATCHED]
+            )
     return {name: least_error(np.concatenate(values)) for name, values in seen.items()}
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.encoders.first import end_at_first
 from training.labels import Task
 from training.losses import task_loss
 from training.recipe import LossKind
@@ -34,6 +35,8 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.tasks, self.pooling = encoder, dict(heads), pooling
+        if pooling != "mean":
+            end_at_first(encoder)
         self.project = nn.Linear(encoder.config.hidden_size, embedding)
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.ModuleDict(

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from training.encoders import bge, minilm
+from training.encoders.first import end_at_first
 from training.errors import DataError
 
 POSTS = [
@@ -99,3 +100,20 @@ def test_the_english_encoder_sees_an_ascii_text_as_the_whole_one_does(tmp_path: 
     whole = AutoTokenizer.from_pretrained(get_model_path()).get_vocab()
     rare = {piece for piece, i in whole.items() if i >= minilm.COMMON and len(piece.removeprefix("##")) > 2}
     assert rare & set(tokenizer.get_vocab()) == rare & set(tokenizer.tokenize(text))  # used, so kept
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_a_bert_whose_heads_read_the_first_position_computes_no_other_and_the_same_one(
+    tiny_bert: Path, attention: str
+) -> None:
+    whole, short = (
+        AutoModel.from_pretrained(tiny_bert, attn_implementation=attention).eval() for _ in range(2)
+    )
+    end_at_first(short)
+    ids = torch.randint(1, 50, (3, 9))
+    mask = torch.ones_like(ids)
+    mask[1, 4:] = 0
+    with torch.inference_mode():
+        expected = whole(input_ids=ids, attention_mask=mask).last_hidden_state[:, :1]
+        found = short(input_ids=ids, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(found, expected)

@@ -23,9 +23,9 @@ def load_encoder(choice: Start, texts: list[str]) -> tuple[PreTrainedModel, PreT
         else:
             tokenizer = ngrams.character_tokenizer(texts, size=choice.config.get("vocab_size", 8192))
         if checkpoint.is_one(Path(choice.name)):
-            encoder = checkpoint.load(Path(choice.name)).model.encoder
-            if attention:
-                encoder.set_attn_implementation(attention)
+            trained = checkpoint.load(Path(choice.name)).model.encoder
+            encoder = AutoModel.from_config(trained.config, attn_implementation=attention)
+            encoder.load_state_dict(trained.state_dict())
         elif choice.config is None:
             encoder = AutoModel.from_pretrained(choice.name, attn_implementation=attention)
         else:
