@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, NoReturn
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -104,20 +105,21 @@ class Worker:
             closing.push_async_callback(self._health.stop)
             await self._listen()
             closing.push_async_callback(self._producer.stop)
-            with contextlib.suppress(Interrupted):
+            try:
                 await self._patience(lambda: topics.check(self._settings))
                 await self._patience(self._models.start)
                 await self._patience(self._start_producer)
                 await self._work()
+            except Interrupted:
+                pass
+            except Exception as error:
+                _later(_CLOSED_WITHIN_S, _fail, error)
+                raise
 
     def _leave(self) -> None:
-        """Begin to stop. A Kafka client may wait for brokers that are away for ever; then the process just ends, by a
-        thread of its own: a timer of the event loop was seen not to fire within a minute while Kafka was suspended.
-        """
+        """Begin to stop; a Kafka client may wait for brokers that are away for ever, and then the process just ends."""
         self._stopping.set()
-        end_of_patience = threading.Timer(self._settings.drain_s + _CLOSED_WITHIN_S, os._exit, (0,))
-        end_of_patience.daemon = True
-        end_of_patience.start()
+        _later(self._settings.drain_s + _CLOSED_WITHIN_S, os._exit, 0)
 
     async def _work(self) -> None:
         starting = asyncio.create_task(self._app.start())
@@ -223,6 +225,22 @@ class Worker:
         self._scorer.drift.report(self._models.in_service())
 
 
+def _later(seconds: float, call: Callable[[Any], Any], argument: Any) -> None:
+    """By a thread: a timer of the event loop was seen not to fire within a minute while Kafka was suspended."""
+    timer = threading.Timer(seconds, call, (argument,))
+    timer.daemon = True
+    timer.start()
+
+
+def _fail(error: Exception) -> NoReturn:
+    if isinstance(error, FanpulseError):
+        print(f"fanpulse: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    sys.stderr.flush()
+    os._exit(2 if isinstance(error, ConfigurationError) else 1)
+
+
 def run_worker(settings: Settings, kind: type[Scorer] = Scorer) -> None:
     """Run one worker to its end; a worker that fails ends the process: 2 for what must be set right, else 1.
 
@@ -239,11 +257,6 @@ def run_worker(settings: Settings, kind: type[Scorer] = Scorer) -> None:
         try:
             await Worker(settings, kind.of(settings)).run()
         except Exception as error:
-            if isinstance(error, FanpulseError):
-                print(f"fanpulse: {error}", file=sys.stderr)
-            else:
-                traceback.print_exception(error)
-            sys.stderr.flush()
-            os._exit(2 if isinstance(error, ConfigurationError) else 1)
+            _fail(error)
 
     asyncio.run(work())

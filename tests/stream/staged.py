@@ -1,7 +1,7 @@
 """`fanpulse worker` whose scorer raises, blocks or answers only once it is let go, or which stops fetching.
 
-usage: python -m tests.stream.staged raising | held | blocking | stalled FOLDER   (FANPULSE_ variables as for
-the worker)
+usage: python -m tests.stream.staged raising | clinging | held | blocking | stalled FOLDER   (FANPULSE_ variables
+as for the worker)
 """
 
 import asyncio
@@ -27,6 +27,13 @@ class RaisingScorer(InstantScorer):
 
     async def score(self, model: Model, texts: Sequence[str]) -> list[Scores | Rejected]:
         raise ZeroDivisionError("a defect nobody thought of")
+
+
+class ClingingScorer(RaisingScorer):
+    """Cannot be closed either."""
+
+    async def close(self) -> None:
+        await asyncio.Event().wait()
 
 
 class HeldScorer(InstantScorer):
@@ -61,7 +68,13 @@ class StalledConsumer(BatchConsumer):
             yield message
 
 
-SCORERS = {"raising": RaisingScorer, "held": HeldScorer, "blocking": BlockingScorer, "stalled": InstantScorer}
+SCORERS = {
+    "raising": RaisingScorer,
+    "clinging": ClingingScorer,
+    "held": HeldScorer,
+    "blocking": BlockingScorer,
+    "stalled": InstantScorer,
+}
 
 if __name__ == "__main__":
     settings = load_settings()

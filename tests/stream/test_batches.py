@@ -64,11 +64,12 @@ async def test_offsets_that_compaction_took_are_passed(
         await deployment.client.aclose()
 
 
+@pytest.mark.parametrize("how", ["raising", "clinging"])
 async def test_an_agent_that_raises_stops_the_worker_with_its_batch_unacknowledged(
-    deployment: Deployment,
+    deployment: Deployment, how: str
 ) -> None:
     await deployment.send([comment(number) for number in range(10)])
-    worker = await deployment.worker(module=("tests.stream.staged", "raising"))
+    worker = await deployment.worker(module=("tests.stream.staged", how))
     assert await asyncio.wait_for(worker.process.wait(), PATIENCE_S) == 1
     assert "ZeroDivisionError" in worker.log.read_text()
     assert await deployment.fence() == 0
