@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from training.rows import Array
+from training.smoothing import smooth
+from training.watching import watch
 
 MICROSOFT = "com.microsoft"  # domain of what ONNX Runtime adds to ONNX
 LEAST = 4096  # smaller tensors are not worth their scales
@@ -201,21 +202,9 @@ def activation_ranges(
 
     A few outliers would take the range from all other values, so its ends may be clipped.
     """
-    if not names:
-        return {}
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    watched.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
-    )
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
     seen: dict[str, list[Array]] = {name: [] for name in names}
-    for batch in batches:
-        present = batch["attention_mask"] > 0
-        for name, values in zip(names, session.run(list(names), batch), strict=True):
-            seen[name].append(
-                (values[present] if values.shape[:2] == present.shape else values).ravel()[::WATCHED]
-            )
+    for name, values in watch(model, names, batches):
+        seen[name].append(values.ravel()[::WATCHED])
     return {name: least_error(np.concatenate(values)) for name, values in seen.items()}
 
 
@@ -239,5 +228,6 @@ def quantize(
     """
     model = onnx.load(source)
     if kind == "static":
+        smooth(model, batches)
         model = quantize_activations(model, batches)
     onnx.save(quantize_weights(model, table_bits) if kind != "none" else model, target)

@@ -28,6 +28,7 @@ from training.graph import Scorer, write_onnx
 from training.labels import TASKS
 from training.models import Classifier
 from training.prepare import fingerprints, prepare
+from training.smoothing import extents, smooth
 from training.train import train
 
 TEXTS = [
@@ -257,6 +258,15 @@ def test_a_transformer_scores_alike_in_torch_onnx_and_static_int8(tiny_bert: Pat
         truth = scorer(*(torch.from_numpy(batch[name]) for name in ("input_ids", "attention_mask")))
     for ours, theirs in zip(truth, fp32.session.run(fp32.outputs, batch), strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-4)
+    smoothed = onnx.load(folders[0] / "model.onnx")
+    smooth(smoothed, [batch])
+    onnx.save(smoothed, folders[1] / "model.onnx")
+    for name, values in Exported(folders[1]).score(TEXTS[:4]).items():
+        np.testing.assert_allclose(values, fp32.score(TEXTS[:4])[name], atol=1e-5)
+    even = [node.output[0] for node in smoothed.graph.node if node.output[0].endswith("_even")]
+    assert even
+    for reach in extents(smoothed, even, [batch]).values():
+        np.testing.assert_allclose(reach, 1, rtol=1e-4)
     int8.quantize(folders[0] / "model.onnx", folders[1] / "model.onnx", "static", [batch])
     small = Exported(folders[1])
     assert np.abs(small.score(TEXTS[:4])["emotion"] - fp32.score(TEXTS[:4])["emotion"]).max() < 0.05
