@@ -80,6 +80,7 @@ def spoil(path: Path, output: str, factor: Any) -> None:
         ("emotion_zh", "3"),
         ("emotion_zh", "4"),
         ("emotion_zh", "5"),
+        ("emotion_zh", "6"),
         ("emotion_en", "1"),
         ("emotion_en", "2"),
     ],
