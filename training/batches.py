@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -14,46 +12,22 @@ from training.rows import Rows
 
 
 class EncodedRows(Dataset[dict[str, Any]]):
-    """Token ids are computed once, up front.
+    """Token ids are computed once, up front; `lengths` let the sampler put alike lengths together."""
 
-    With `hidden`, that share of the tokens is masked (word dropout: Iyyer et al., 2015, "Deep Unordered Composition
-    Rivals Syntactic Methods for Text Classification"), others in every epoch: an item follows from seed, epoch and
-    index alone, so that a resumed run sees the same.
-    """
-
-    def __init__(
-        self,
-        rows: Rows,
-        tokenizer: PreTrainedTokenizerBase,
-        max_tokens: int,
-        *,
-        hidden: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        self.hidden, self.seed, self.epoch = hidden, seed, 0
-        self.mask = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
-        self.special = list(tokenizer.all_special_ids)
+    def __init__(self, rows: Rows, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
         self.targets = {name: torch.from_numpy(values.copy()) for name, values in rows.targets.items()}
         self.ids: list[list[int]] = tokenizer(
             rows.texts, truncation=True, max_length=max_tokens, return_attention_mask=False
         )["input_ids"] if len(rows) else []  # fmt: skip
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {
-            "input_ids": self._seen(index) if self.hidden else self.ids[index],
+            "input_ids": self.ids[index],
             **{name: values[index] for name, values in self.targets.items()},
         }
-
-    def _seen(self, index: int) -> NDArray[np.int64]:
-        ids = np.asarray(self.ids[index], dtype=np.int64)
-        draws = np.random.default_rng((self.seed, self.epoch, index)).random(len(ids))
-        return np.where((draws < self.hidden) & ~np.isin(ids, self.special), self.mask, ids)
 
 
 class Collator:

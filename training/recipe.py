@@ -106,7 +106,6 @@ class Schedule(Section):
     rate: float = 2e-5
     warmup: float = 0.1  # share of all steps
     decay: float = 0.01
-    hidden: float = Field(default=0.0, ge=0, lt=1)  # share of train texts' tokens masked, others every epoch
     loss: tuple[LossKind, ...] = ("plain",)
     choice: float = 0.0  # weight of the cross entropy among the labels a set knows
     even: float = 0.0  # 0: every head weighs the same, 1: every row

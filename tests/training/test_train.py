@@ -12,12 +12,10 @@ from transformers import AutoTokenizer, BertConfig, BertModel, TrainerCallback
 from tests.training.conftest import pretrained
 from training import checkpoint, fitting, fourbits, int8, ngrams
 from training import recipe as recipes
-from training.batches import EncodedRows
 from training.errors import CheckpointError, DataError, RecipeError
 from training.evaluate import evaluate, score
 from training.prepare import fingerprints, prepare
 from training.recipe import Recipe
-from training.rows import Rows
 from training.train import train
 
 
@@ -37,16 +35,13 @@ class Interrupt(TrainerCallback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("hidden", [0.0, 0.2])
-def test_a_resumed_run_ends_as_an_uninterrupted_one(tiny: Path, tmp_path: Path, hidden: float) -> None:
-    asked = ["train.every=5", "train.epochs=1.5", "train.patience=5", f"train.hidden={hidden}"]
-    recipe = recipes.load(str(tiny), asked)
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tiny: Path, tmp_path: Path) -> None:
+    recipe = recipes.load(str(tiny), ["train.every=5", "train.epochs=1.5", "train.patience=5"])
     splits = prepare(recipe, tmp_path, tmp_path / "one")
     whole = fitting.fit(recipe, splits, tmp_path / "one", "plain")
     with pytest.raises(KeyboardInterrupt):
         fitting.fit(recipe, splits, tmp_path / "two", "plain", callbacks=[Interrupt(13)])
     resumed = fitting.fit(recipe, splits, tmp_path / "two", "plain", resume=True)
-    assert whole.train_dataset.epoch == resumed.train_dataset.epoch == 1  # other tokens are hidden then
     for name, weight in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], weight, rtol=0, atol=0)
     steps = [json.loads(line)["step"] for line in (tmp_path / "two" / "metrics-plain.jsonl").open()]
@@ -130,23 +125,6 @@ def test_a_model_may_start_from_the_encoder_of_another(tiny: Path, tiny_bert: Pa
     )
     for name, weight in made.model.encoder.state_dict().items():
         torch.testing.assert_close(model.encoder.state_dict()[name], weight, rtol=0, atol=0)
-
-
-def test_tokens_are_hidden_in_train_texts_alone_and_others_in_every_epoch(tiny_bert: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    part = Rows([f"今天气得直拍桌子{tokenizer.pad_token}" * 6], ["a"], {})
-    plain = np.array(EncodedRows(part, tokenizer, 64)[0]["input_ids"])
-    seen = EncodedRows(part, tokenizer, 64, hidden=0.5, seed=1)
-    first = seen[0]["input_ids"]
-    np.testing.assert_array_equal(first, seen[0]["input_ids"])
-    changed = first != plain
-    assert 0.2 < changed.mean() < 0.8
-    assert set(first[changed]) == {seen.mask}
-    special = np.isin(plain, tokenizer.all_special_ids)
-    assert special.sum() == 6
-    assert not changed[special].any()
-    seen.set_epoch(1)
-    assert (first != seen[0]["input_ids"]).any()
 
 
 def test_a_table_of_four_bits_is_fitted_in_them(tiny: Path, tiny_bert: Path, tmp_path: Path) -> None:
